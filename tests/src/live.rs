@@ -30,6 +30,9 @@ use crate::nats::{NatsServer, Role};
 use crate::trader::TraderSetup;
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
+/// Balance of the account, and capital of the trader, in USDT: what 0.25 BTC need as margin at the price that the exchange
+/// assumes, with the fee.
+pub const BALANCE: Decimal = dec!(10_030);
 /// API key of the account.
 pub const API_KEY: &str = "livekey";
 const API_SECRET: &str = "livesecret";
@@ -88,7 +91,7 @@ impl<'a> LiveSetup<'a> {
             moves,
             speed,
             entry_minute: 0,
-            balance: dec!(10_000),
+            balance: BALANCE,
         }
     }
 }
@@ -192,6 +195,7 @@ impl LiveSystem {
             .with_bus(&self.nats, Role::TraderLive)
             .env("BINANCE_API_KEY", API_KEY)
             .env("BINANCE_API_SECRET", API_SECRET)
+            .env("CAPITAL_USDT", &BALANCE.to_string())
             .env("RECV_WINDOW_MS", "60000")
             .env("SYMBOLS", SYMBOL)
             .flags("--infinite --auto-restart --confirm-live")

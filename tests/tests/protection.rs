@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use bearish_tests::bus_reader;
-use bearish_tests::live::{API_KEY, LiveSystem, SYMBOL, UP};
+use bearish_tests::live::{API_KEY, BALANCE, LiveSystem, SYMBOL, UP};
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
 use rust_decimal::{Decimal, dec};
@@ -103,7 +103,7 @@ async fn wallet_change(system: &LiveSystem) -> Decimal {
     let mut assets = balances.as_array().unwrap().iter();
     let usdt = assets.find(|asset| asset["asset"] == "USDT").unwrap();
     let balance: Decimal = usdt["balance"].as_str().unwrap().parse().unwrap();
-    balance - dec!(10_000)
+    balance - BALANCE
 }
 
 #[tokio::test]

@@ -190,6 +190,8 @@ async fn publish_latched_report(rig: &WatchdogRig, id: &str) {
         unvalued_books: Vec::new(),
         command_seq: 0,
         pauses: Vec::new(),
+        balance: None,
+        difference_id: None,
     };
     let subject = Subject::AccountReport(account).to_string();
     let message = PublishMessage::build().payload(serde_json::to_vec(&report).unwrap().into());

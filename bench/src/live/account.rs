@@ -7,7 +7,7 @@ use bearish_tests::exchange::Exchange;
 use bearish_tests::exchange_client::{ExchangeClient, decimal};
 use binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
-    FeedSettings, UserStreamTiming,
+    FeedSettings, QueryAges, UserStreamTiming,
 };
 use exchange::{ApiCredentials, ExecutionClient};
 use protocol::ids::SubjectToken;
@@ -86,6 +86,7 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
         },
         recv_window_ms: WINDOW_MS,
         stream_timing: UserStreamTiming::default(),
+        query_ages: QueryAges::default(),
     };
     BinanceExecutionClient::new(&settings, &market.unwrap())
 }

@@ -363,6 +363,7 @@ fn describe_command(command: &AccountCommand) -> String {
         AccountCommand::Pause { symbol } => format!("pause entries of {}", scope(symbol)),
         AccountCommand::Resume { symbol } => format!("resume entries of {}", scope(symbol)),
         AccountCommand::Flatten => "close all positions and latch the account".to_owned(),
+        AccountCommand::Accept { difference_id } => format!("accept difference {difference_id}"),
         AccountCommand::Unlatch { latch_id: latch } => format!("end latch {latch}"),
     }
 }

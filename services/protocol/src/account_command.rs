@@ -36,6 +36,11 @@ pub enum AccountCommand {
     },
     /// Closes all positions and latches the account.
     Flatten,
+    /// Accepts an unexplained difference of the balance: the balance check counts on from there.
+    Accept {
+        /// Id of the difference; another difference is not accepted.
+        difference_id: String,
+    },
     /// Ends the latch of the account that has this id.
     Unlatch {
         /// Id of the latch; another latch is not ended.
@@ -50,6 +55,7 @@ impl AccountCommand {
             Self::Pause { .. } => "pause",
             Self::Resume { .. } => "resume",
             Self::Flatten => "flatten",
+            Self::Accept { .. } => "accept",
             Self::Unlatch { .. } => "unlatch",
         }
     }
@@ -78,6 +84,12 @@ mod tests {
                 r#""command":"resume","symbol":"BTCUSDT""#,
             ),
             (AccountCommand::Flatten, r#""command":"flatten""#),
+            (
+                AccountCommand::Accept {
+                    difference_id: "balance-1".to_owned(),
+                },
+                r#""command":"accept","difference_id":"balance-1""#,
+            ),
             (
                 AccountCommand::Unlatch { latch_id: latch },
                 r#""command":"unlatch","latch_id":"daily_loss-1""#,

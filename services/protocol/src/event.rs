@@ -1,5 +1,6 @@
 //! Events for the operator and for other services: severity, kind and payload.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rust_decimal::Decimal;
@@ -364,6 +365,57 @@ pub enum EventBody {
         /// Reason the operator gave.
         reason: String,
     },
+    /// The exchange's balance differs from what the books and the exchange's list of cash flows explain. Entries are
+    /// stopped until the difference explains itself or an operator accepts it; nothing is closed.
+    BalanceDiffers {
+        /// Account of the event.
+        account: AccountKey,
+        /// Id of the difference, which the operator names to accept it.
+        difference_id: String,
+        /// Balance on the exchange.
+        balance: Decimal,
+        /// Balance less what is expected.
+        amount: Decimal,
+        /// Sums that the exchange lists and a book's journal does not have, by symbol.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        unbooked: BTreeMap<String, Decimal>,
+    },
+    /// An unexplained difference of the balance has explained itself: entries are allowed again.
+    BalanceExplained {
+        /// Account of the event.
+        account: AccountKey,
+        /// Id of the difference.
+        difference_id: String,
+        /// Balance on the exchange.
+        balance: Decimal,
+    },
+    /// An operator accepted an unexplained difference of the balance: entries are allowed again.
+    DifferenceAccepted {
+        /// Account of the event.
+        account: AccountKey,
+        /// Id of the difference.
+        difference_id: String,
+        /// Balance less what was expected.
+        amount: Decimal,
+        /// Operator who gave the command.
+        by: String,
+        /// Reason the operator gave.
+        reason: String,
+    },
+    /// Money was moved into or out of the account on the exchange. It is neither profit nor loss.
+    FundsTransferred {
+        /// Account of the event.
+        account: AccountKey,
+        /// Amount: positive for a deposit, negative for a withdrawal.
+        amount: Decimal,
+        /// The exchange's name for the kind of transfer.
+        name: String,
+        /// Balance on the exchange afterwards.
+        balance: Decimal,
+        /// Equity of all books; `None` before the first valuation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        equity: Option<Decimal>,
+    },
     /// An operator paused entries; open positions are still managed.
     EntriesPaused {
         /// Account of the event.
@@ -615,6 +667,10 @@ impl EventBody {
             Self::AccountLatched { .. } => "account_latched",
             Self::AccountFlattened { .. } => "account_flattened",
             Self::AccountStillOpen { .. } => "account_still_open",
+            Self::BalanceDiffers { .. } => "balance_differs",
+            Self::BalanceExplained { .. } => "balance_explained",
+            Self::DifferenceAccepted { .. } => "difference_accepted",
+            Self::FundsTransferred { .. } => "funds_transferred",
             Self::EntriesPaused { .. } => "entries_paused",
             Self::EntriesResumed { .. } => "entries_resumed",
             Self::AccountUnlatched { .. } => "account_unlatched",
@@ -652,7 +708,8 @@ impl EventBody {
             | Self::UnitStopFailed { .. }
             | Self::ServiceQuarantined { .. }
             | Self::AccountLatched { .. }
-            | Self::AccountStillOpen { .. } => Severity::Critical,
+            | Self::AccountStillOpen { .. }
+            | Self::BalanceDiffers { .. } => Severity::Critical,
             Self::BookLost { .. }
             | Self::BookUnhalted { .. }
             | Self::BreakerTripped { .. }
@@ -660,6 +717,7 @@ impl EventBody {
             | Self::OrderRejected { .. }
             | Self::AccountFlattened { .. }
             | Self::AccountUnlatched { .. }
+            | Self::DifferenceAccepted { .. }
             | Self::EntriesPaused { .. }
             | Self::EntriesResumed { .. }
             | Self::HealthChanged { .. }
@@ -679,6 +737,8 @@ impl EventBody {
             | Self::PositionClosed { .. }
             | Self::PositionProtected { .. }
             | Self::BreakerReset { .. }
+            | Self::BalanceExplained { .. }
+            | Self::FundsTransferred { .. }
             | Self::EntriesLocked { .. }
             | Self::ComponentRecovered { .. }
             | Self::ServiceRecovered { .. }

@@ -1,5 +1,7 @@
 //! One sample event of every kind, for tests and for `notifier preview`.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
 use crate::event::{Event, EventBody, OpenPosition, PositionSide};
@@ -152,6 +154,32 @@ one_of_every_kind! {
         after_ms: 60_000,
         positions: open_positions()?,
     }
+    BalanceDiffers {
+        account: live_account()?,
+        difference_id: text("balance-1764000000000"),
+        balance: Decimal::new(998_770, 2),
+        amount: Decimal::new(-1_230, 2),
+        unbooked: BTreeMap::from([(text("BTCUSDT"), Decimal::new(-1_230, 2))]),
+    }
+    BalanceExplained {
+        account: live_account()?,
+        difference_id: text("balance-1764000000000"),
+        balance: Decimal::new(998_770, 2),
+    }
+    DifferenceAccepted {
+        account: live_account()?,
+        difference_id: text("balance-1764000000000"),
+        amount: Decimal::new(-1_230, 2),
+        by: text("operator"),
+        reason: text("a fee that the exchange does not list"),
+    }
+    FundsTransferred {
+        account: live_account()?,
+        amount: Decimal::new(-2_000, 0),
+        name: text("TRANSFER"),
+        balance: Decimal::new(8_000, 0),
+        equity: Some(Decimal::new(10_000, 0)),
+    }
     EntriesPaused {
         account: account()?,
         symbol: Some("BTCUSDT".parse()?),
@@ -288,6 +316,13 @@ fn text(sample: &str) -> String {
 
 fn unit() -> Result<SubjectToken, InvalidSubjectToken> {
     "trader-paper-1".parse()
+}
+
+fn live_account() -> Result<AccountKey, InvalidSubjectToken> {
+    Ok(AccountKey {
+        mode: Mode::Live,
+        ..account()?
+    })
 }
 
 fn account() -> Result<AccountKey, InvalidSubjectToken> {

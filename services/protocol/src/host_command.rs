@@ -10,6 +10,11 @@ pub fn unlatch(mode: Mode, latch: impl fmt::Display) -> String {
     format!("scripts/bearish unlatch --latch {latch} --reason TEXT --{mode}")
 }
 
+/// Accepts a difference between the exchange's balance and the books.
+pub fn accept(mode: Mode, difference: impl fmt::Display) -> String {
+    format!("scripts/bearish accept --difference {difference} --reason TEXT --{mode}")
+}
+
 /// Lets a halted book trade again.
 pub fn unhalt(mode: Mode, symbol: impl fmt::Display) -> String {
     format!("scripts/bearish unhalt --symbol {symbol} --reason TEXT --{mode}")

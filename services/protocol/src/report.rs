@@ -164,6 +164,23 @@ pub struct AccountReport {
     /// Pauses of the account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseReport>,
+    /// Newest check of the exchange's balance; `None` on paper and before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<BalanceReport>,
+    /// Id of the unexplained difference of the balance that stops entries; `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_id: Option<String>,
+}
+
+/// Check of the exchange's balance against what the books and the account journaled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalanceReport {
+    /// Time of the check, wall clock.
+    pub at: UtcMs,
+    /// Balance on the exchange without unrealized profit and loss.
+    pub balance: Decimal,
+    /// Balance less what is expected; zero if everything is explained, also before the first baseline.
+    pub difference: Decimal,
 }
 
 /// Pause of entries by an operator.

@@ -7,7 +7,7 @@ use protocol::trader_args::TraderArgs;
 use runtime::stdout::OutputArgs;
 
 use crate::backtest::BacktestArgs;
-use crate::cli_commands::account_commands::{FlattenArgs, PauseArgs, UnlatchArgs};
+use crate::cli_commands::account_commands::{AcceptArgs, FlattenArgs, PauseArgs, UnlatchArgs};
 use crate::cli_commands::init::InitArgs;
 use crate::cli_commands::trades::TradesArgs;
 use crate::cli_commands::unhalt::UnhaltArgs;
@@ -46,6 +46,8 @@ pub enum Command {
     Resume(PauseArgs),
     /// Close all positions at the market and latch the account
     Flatten(FlattenArgs),
+    /// Accept an unexplained difference of the exchange's balance
+    Accept(AcceptArgs),
     /// End the latch of the account
     Unlatch(UnlatchArgs),
     /// End the halt of a book

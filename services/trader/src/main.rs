@@ -14,6 +14,7 @@ fn main() -> std::process::ExitCode {
             Some(Command::Pause(args)) => process::run(commands::account_commands::pause(args)),
             Some(Command::Resume(args)) => process::run(commands::account_commands::resume(args)),
             Some(Command::Flatten(args)) => process::run(commands::account_commands::flatten(args)),
+            Some(Command::Accept(args)) => process::run(commands::account_commands::accept(args)),
             Some(Command::Unlatch(args)) => process::run(commands::account_commands::unlatch(args)),
             Some(Command::Unhalt(args)) => process::run(commands::unhalt::run(args)),
             Some(Command::Init(args)) => process::run(commands::init::run(args)),

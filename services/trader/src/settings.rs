@@ -4,6 +4,7 @@ mod credentials;
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Parser;
 use protocol::ids::{AccountKey, HostKey, Mode, SubjectToken};
@@ -60,6 +61,11 @@ pub struct Settings {
     #[arg(long, env = "RECV_WINDOW_MS", value_name = "RECV_WINDOW_MS",
           default_value = "3000", value_parser = whole_number::<u32>(1_000..=60_000))]
     pub recv_window_ms: u32,
+
+    /// How long a difference between the exchange's balance and the books is looked at before it stops entries, in seconds
+    #[arg(long, env = "BALANCE_GRACE_SECS", value_name = "BALANCE_GRACE_SECS",
+          default_value = "180", value_parser = whole_number::<u32>(6..=3_600))]
+    pub balance_grace_secs: u32,
 
     /// Symbols to trade
     #[arg(long, env = "SYMBOLS", value_name = "SYMBOLS", value_delimiter = ',',
@@ -175,6 +181,11 @@ impl Settings {
     pub fn slice(&self) -> Decimal {
         let books = Decimal::from(self.symbols.len().max(1));
         (self.capital / books).trunc_with_scale(2)
+    }
+
+    /// How long a difference of the exchange's balance must last before it stops entries.
+    pub fn balance_grace(&self) -> Duration {
+        Duration::from_secs(self.balance_grace_secs.into())
     }
 }
 

@@ -173,6 +173,10 @@ wire_enum!(
         Insurance = "INSURANCE_CLEAR",
         /// Transfer from or to another wallet of the user.
         Transfer = "TRANSFER",
+        /// Transfer between accounts of the exchange.
+        InternalTransfer = "INTERNAL_TRANSFER",
+        /// Part of fees that is paid back.
+        Rebate = "COMMISSION_REBATE",
     }
 );
 

@@ -157,6 +157,7 @@ impl ExchangeState {
             asset: asset.to_owned(),
             trade_id,
             at_ms,
+            listed_from_ms: 0,
         };
         self.record(account, Record::Income(income));
     }

@@ -6,7 +6,7 @@
 use rust_decimal::{Decimal, dec};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::enums::{ContractStatus, OrderStatus};
+use super::enums::{ContractStatus, IncomeType, OrderStatus};
 
 /// A fault of the exchange's state, tagged by its name in the field `fault`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub enum TradingFault {
     Funding(FundingFault),
     /// An account pays fees in another asset.
     FeeAsset(FeeAssetFault),
+    /// The balance of an account changes without a trade. Happens once.
+    BalanceChange(BalanceChangeFault),
 }
 
 /// Changes the filters of a contract. A filter without a value stays.
@@ -280,8 +282,41 @@ pub struct FeeAssetFault {
     pub balance: Option<Balance>,
 }
 
+/// Changes the balance of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalanceChangeFault {
+    /// Name of the account.
+    pub account: String,
+    /// Change of the balance in USDT.
+    pub amount: Moved,
+    /// Type under which it is listed; `None` if no list shows it.
+    #[serde(default, deserialize_with = "balance_income")]
+    pub income: Option<IncomeType>,
+    /// Exchange time after which lists show it, in milliseconds.
+    #[serde(default)]
+    pub hidden_ms: After,
+}
+
 const fn once() -> u32 {
     1
+}
+
+fn balance_income<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<IncomeType>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    IncomeType::from_wire(&text)
+        .filter(|kind| {
+            matches!(
+                kind,
+                IncomeType::Transfer | IncomeType::InternalTransfer | IncomeType::Rebate
+            )
+        })
+        .map(Some)
+        .ok_or_else(|| {
+            de::Error::custom("expected TRANSFER, INTERNAL_TRANSFER or COMMISSION_REBATE")
+        })
 }
 
 fn ended_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OrderStatus, D::Error> {
@@ -327,6 +362,11 @@ checked_number!(
     "expected a number from 0 to 1000000000"
 );
 checked_number!(
+    /// An amount that is received or paid.
+    Moved, Decimal, |n| !n.is_zero() && n.abs() <= dec!(1000000000) && n.scale() <= 8,
+    "expected a number from -1000000000 to 1000000000 except 0, with at most 8 decimal places"
+);
+checked_number!(
     /// A change in percent.
     Change, Decimal, |n| *n >= dec!(-99) && *n <= dec!(900) && n.scale() <= 4,
     "expected a percentage from -99 to 900 with at most 4 decimal places"
@@ -370,6 +410,14 @@ mod tests {
             (
                 json!({"fault": "fee-asset", "account": "a", "balance": "-1"}),
                 "from 0 to",
+            ),
+            (
+                json!({"fault": "balance-change", "account": "a", "amount": 0}),
+                "except 0",
+            ),
+            (
+                json!({"fault": "balance-change", "account": "a", "amount": 1, "income": "GIFT"}),
+                "COMMISSION_REBATE",
             ),
             (
                 json!({"fault": "fill-schedule", "end": {"after_ms": 0, "status": "FILLED"}}),

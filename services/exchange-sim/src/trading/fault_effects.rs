@@ -7,11 +7,11 @@ use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
 use super::execute::USDT;
 use super::fault::{
-    FeeAssetFault, FillScheduleFault, FundingFault, MarkPriceFault, RenameFault, SettleFault,
-    TradingFault,
+    BalanceChangeFault, FeeAssetFault, FillScheduleFault, FundingFault, MarkPriceFault,
+    RenameFault, SettleFault, TradingFault,
 };
 use super::filters::SymbolFilters;
-use super::order::{FillPlan, Order};
+use super::order::{FillPlan, Income, Order};
 use super::position::Position;
 use super::prices::Now;
 use super::record::{PriceChange, Record, SymbolConfig};
@@ -74,6 +74,10 @@ impl ExchangeState {
             TradingFault::FeeAsset(f) => {
                 self.set_fee_asset(f, now)?;
                 None
+            }
+            TradingFault::BalanceChange(f) => {
+                self.change_balance(f, now)?;
+                return Ok(None);
             }
             TradingFault::RejectTriggers(f) => {
                 self.account(&f.account)?;
@@ -269,6 +273,38 @@ impl ExchangeState {
             self.notify_account(name, "DEPOSIT", balances, &[], now);
         }
         self.record(name, Record::FeeAsset(asset.map(str::to_owned)));
+        Ok(())
+    }
+
+    fn change_balance(
+        &mut self,
+        fault: &BalanceChangeFault,
+        now: &Now<'_>,
+    ) -> Result<(), ExchangeError> {
+        let name = fault.account.as_str();
+        let amount = fault.amount.0;
+        let wallet = self.account(name)?.wallet_balance + amount;
+        self.record(name, Record::Wallet(wallet));
+        if let Some(kind) = fault.income {
+            let income = Income {
+                id: self.ids.income + 1,
+                symbol: String::new(),
+                kind,
+                amount,
+                asset: USDT.to_owned(),
+                trade_id: None,
+                at_ms: now.ms,
+                listed_from_ms: now.ms + fault.hidden_ms.0,
+            };
+            self.record(name, Record::Income(income));
+        }
+        let reason = if amount.is_sign_positive() {
+            "DEPOSIT"
+        } else {
+            "WITHDRAW"
+        };
+        let balances = self.balances(name, USDT, amount);
+        self.notify_account(name, reason, balances, &[], now);
         Ok(())
     }
 

@@ -257,4 +257,7 @@ pub struct Income {
     pub trade_id: Option<i64>,
     /// Exchange time at which it happened, UTC ms.
     pub at_ms: i64,
+    /// Exchange time from which lists show it, UTC ms; 0 if at once.
+    #[serde(default)]
+    pub listed_from_ms: i64,
 }

@@ -144,6 +144,9 @@ impl TelegramCommand {
                     AccountCommand::Unlatch { latch_id } => Some(format!(
                         "End latch {latch_id} of {account}, so that entries are allowed again?"
                     )),
+                    AccountCommand::Accept { difference_id } => Some(format!(
+                        "Accept difference {difference_id} of {account}, so that entries are allowed again?"
+                    )),
                     AccountCommand::Pause { .. } | AccountCommand::Resume { .. } => None,
                 }
             }

@@ -4,6 +4,7 @@
 //! `tests/core/golden/catalogue.txt` shows all of them.
 
 mod account;
+mod balance;
 mod hints;
 mod layout;
 mod service;
@@ -17,6 +18,7 @@ use protocol::unit_remedy::UnitRemedy;
 use rust_decimal::Decimal;
 
 use self::account::account_text;
+use self::balance::balance_text;
 use self::hints::{
     breaker_consequence, health_consequence, rejected_order_hints,
     stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
@@ -56,6 +58,10 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         | EventBody::AccountFlattened { .. }
         | EventBody::AccountStillOpen { .. }
         | EventBody::AccountUnlatched { .. } => account_text(body, hints),
+        EventBody::BalanceDiffers { .. }
+        | EventBody::BalanceExplained { .. }
+        | EventBody::DifferenceAccepted { .. }
+        | EventBody::FundsTransferred { .. } => balance_text(body, hints),
         EventBody::EntriesPaused { .. } | EventBody::EntriesResumed { .. } => {
             pause_text(body, hints)
         }

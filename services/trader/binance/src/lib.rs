@@ -15,7 +15,7 @@ mod execution;
 pub mod wire;
 
 pub use data::{BinanceDataClient, DataClientSettings, FeedSettings, FeedTiming};
-pub use execution::{BinanceExecutionClient, ExecutionClientSettings, UserStreamTiming};
+pub use execution::{BinanceExecutionClient, ExecutionClientSettings, QueryAges, UserStreamTiming};
 
 /// Currency in which trades are settled: only symbols that are quoted in it can be traded.
 const QUOTE: &str = "USDT";

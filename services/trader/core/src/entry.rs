@@ -17,6 +17,10 @@ pub const RISK_PER_ENTRY: Decimal = Decimal::from_parts(2, 0, 0, false, 2);
 /// Maintenance margin as a share of a position's value. Binance's lower tiers require less.
 const MAINTENANCE_MARGIN: Decimal = Decimal::from_parts(25, 0, 0, false, 3);
 
+/// Distance between the best price and the price at which the exchange assumes that a market order fills: 0.05 %.
+/// Source: Binance, "How to Calculate Cost Required to Open a Position in Perpetual Futures Contracts".
+const ASSUMED_DISTANCE: Decimal = Decimal::from_parts(5, 0, 0, false, 4);
+
 /// Reason for which a signal did not become an entry. Journaled, and counted per book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,11 +35,14 @@ pub enum SignalRejection {
     AccountUnknown,
     /// The operator has paused entries.
     EntriesPaused,
+    /// The exchange's balance differed from what the books explain.
+    BalanceDiffers,
     /// The exchange does not trade the symbol now, or does not list it, or its filters cannot be read.
     SymbolNotTradable,
     /// The symbol was removed from the settings.
     SymbolRemoved,
-    /// Leverage, margin type or position mode on the exchange were not those by which risk is computed.
+    /// Leverage, margin type, position mode, margin assets or the asset of the fees on the exchange were not those by which
+    /// risk is computed.
     OtherSettings,
     /// The exchange held a position in the symbol that the book had not opened.
     ExternalPosition,
@@ -76,6 +83,7 @@ impl SignalRejection {
             Self::AccountLatched => "account_latched",
             Self::AccountUnknown => "account_unknown",
             Self::EntriesPaused => "entries_paused",
+            Self::BalanceDiffers => "balance_differs",
             Self::SymbolNotTradable => "symbol_not_tradable",
             Self::SymbolRemoved => "symbol_removed",
             Self::OtherSettings => "other_settings",
@@ -104,10 +112,13 @@ impl SignalRejection {
             Self::AccountLatched => "the account was latched",
             Self::AccountUnknown => "the account report was missing or older than one minute",
             Self::EntriesPaused => "the operator had paused entries",
+            Self::BalanceDiffers => {
+                "the balance on the exchange differed from what the books explain"
+            }
             Self::SymbolNotTradable => "the exchange did not trade the symbol",
             Self::SymbolRemoved => "the symbol was removed from SYMBOLS",
             Self::OtherSettings => {
-                "leverage, margin type or position mode on the exchange were not the configured ones"
+                "settings on the exchange were not those by which risk is computed"
             }
             Self::ExternalPosition => {
                 "a position that this program did not open was held in the symbol"
@@ -166,15 +177,15 @@ pub struct Bracket {
 pub fn bracket(
     signal: &Signal,
     equity: Decimal,
-    leverage: Decimal,
+    margin: MarginRule,
     filters: &SymbolFilters,
 ) -> Result<Bracket, SignalRejection> {
     let stop = stop_price(signal, filters.tick).ok_or(SignalRejection::NoStopDistance)?;
     let target = target_price(signal, filters.tick).ok_or(SignalRejection::RewardBelowRisk)?;
     check_reward(signal, stop, target)?;
-    check_liquidation(signal.reference_price, stop, leverage)?;
+    check_liquidation(signal.reference_price, stop, margin.leverage)?;
     let halved = equity / Decimal::from(1_u32 << signal.halvings.min(8));
-    let quantity = quantity(signal.reference_price, stop, halved, leverage, filters)?;
+    let quantity = quantity(signal.reference_price, stop, halved, margin, filters)?;
     Ok(Bracket {
         quantity,
         stop,
@@ -262,12 +273,12 @@ fn quantity(
     reference: Price,
     stop: Price,
     equity: Decimal,
-    leverage: Decimal,
+    margin: MarginRule,
     filters: &SymbolFilters,
 ) -> Result<Qty, SignalRejection> {
     let at_risk = equity.saturating_mul(RISK_PER_ENTRY);
     let by_risk = max_quantity(at_risk, reference.distance(stop), filters.lot);
-    let by_equity = max_quantity(equity.saturating_mul(leverage), reference, filters.lot);
+    let by_equity = largest_quantity(reference, equity, margin, filters);
     let quantity = match (by_risk, by_equity) {
         (Some(a), Some(b)) => a.min(b),
         (Some(only), None) | (None, Some(only)) => only,
@@ -285,14 +296,35 @@ fn quantity(
     Ok(quantity)
 }
 
+/// What a market order needs from the equity of a book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarginRule {
+    /// Leverage of the symbol.
+    pub leverage: Decimal,
+    /// Fee of the fill, as a fraction of its value.
+    pub fee_rate: Decimal,
+}
+
+impl MarginRule {
+    /// The largest value of an order at the best price: its margin at the assumed price, the loss that the exchange
+    /// reserves for the distance to that price, and the fee are paid with `equity`.
+    fn largest_value(self, equity: Decimal) -> Decimal {
+        let assumed = Decimal::ONE + ASSUMED_DISTANCE;
+        let margin = assumed.checked_div(self.leverage).unwrap_or(assumed);
+        let fee = assumed.saturating_mul(self.fee_rate);
+        let needed = margin.saturating_add(fee).saturating_add(ASSUMED_DISTANCE);
+        equity.checked_div(needed).unwrap_or_default()
+    }
+}
+
 /// The largest quantity that `equity` buys at this price; `None` if it does not fit into a [`Qty`].
 pub fn largest_quantity(
     price: Price,
     equity: Decimal,
-    leverage: Decimal,
+    margin: MarginRule,
     filters: &SymbolFilters,
 ) -> Option<Qty> {
-    max_quantity(equity.saturating_mul(leverage), price, filters.lot)
+    max_quantity(margin.largest_value(equity), price, filters.lot)
 }
 
 /// The largest multiple of `lot` whose value at `price` is at most `amount`; `None` if it does not fit into a [`Qty`].
@@ -359,12 +391,20 @@ mod tests {
         signal(Strategy::ShortTheRip, reference, atr)
     }
 
+    /// Without a fee, so that the numbers below show the assumed price alone.
+    fn margin(leverage: &str) -> MarginRule {
+        MarginRule {
+            leverage: dec(leverage),
+            fee_rate: Decimal::ZERO,
+        }
+    }
+
     fn try_bracket(
         signal: &Signal,
         equity: &str,
         filters: &SymbolFilters,
     ) -> Result<[String; 3], SignalRejection> {
-        bracket(signal, dec(equity), Decimal::ONE, filters).map(|b| {
+        bracket(signal, dec(equity), margin("1"), filters).map(|b| {
             [
                 b.quantity.to_string(),
                 b.stop.to_string(),
@@ -390,7 +430,7 @@ mod tests {
             assert!(!sentences.contains(&sentence), "{sentence}");
             sentences.push(sentence);
         }
-        assert_eq!(sentences.len(), 22, "{error}");
+        assert_eq!(sentences.len(), 23, "{error}");
         assert_eq!(
             SignalRejection::StaleSignal.describe(),
             "the signal was older than one candle when it arrived"
@@ -399,20 +439,49 @@ mod tests {
 
     #[test]
     fn bracket_is_sized_by_risk_or_by_equity_whichever_is_less() {
-        // 2 % of 10,000 over a distance of 400 is 0.5, but the equity buys only 0.25.
+        // 2 % of 10,000 over a distance of 400 is 0.5, but the equity buys only 0.249: at 0.25 the margin at the assumed
+        // price would be 10,005, and 5 the reserved loss.
         let by_equity = try_bracket(&long("40000", "400"), "10000", &filters()).unwrap();
-        assert_eq!(by_equity, ["0.25", "39600", "40600"]);
+        assert_eq!(by_equity, ["0.249", "39600", "40600"]);
         // The target is 480 away, the stop 1.2 x 400.
         let short_by_equity = try_bracket(&short("40000", "400"), "10000", &filters()).unwrap();
-        assert_eq!(short_by_equity, ["0.25", "40480", "39520"]);
+        assert_eq!(short_by_equity, ["0.249", "40480", "39520"]);
         // With more leverage the risk decides.
-        let risk = bracket(&long("40000", "400"), dec("10000"), dec("5"), &filters()).unwrap();
+        let risk = bracket(&long("40000", "400"), dec("10000"), margin("5"), &filters()).unwrap();
         assert_eq!(risk.quantity.to_string(), "0.5");
     }
 
     #[test]
+    fn largest_quantity_leaves_the_margin_at_the_assumed_price_and_the_fee() {
+        for leverage in ["1", "2", "3", "5"] {
+            let rule = MarginRule {
+                fee_rate: dec("0.0006"),
+                ..margin(leverage)
+            };
+            let (price, equity) = ("40000".parse().unwrap(), dec("10000"));
+            let quantity = largest_quantity(price, equity, rule, &filters()).unwrap();
+            let assumed = dec("40020");
+            let needed = |quantity: Decimal| {
+                let value = quantity * assumed;
+                value / rule.leverage + quantity * dec("20") + value * rule.fee_rate
+            };
+            let quantity = quantity.to_decimal();
+            assert!(needed(quantity) <= equity, "{leverage}: {quantity}");
+            assert!(
+                needed(quantity + filters().lot.to_decimal()) > equity,
+                "{leverage}"
+            );
+        }
+    }
+
+    #[test]
     fn quantities_round_down_to_the_lot() {
-        for (equity, quantity) in [("10039.9", "0.25"), ("10040", "0.251"), ("10000", "0.25")] {
+        // 40,000 x 1.001 is 40,040.
+        for (equity, quantity) in [
+            ("10009.9", "0.249"),
+            ("10010", "0.25"),
+            ("10050.03", "0.25"),
+        ] {
             let [made, ..] = try_bracket(&long("40000", "400"), equity, &filters()).unwrap();
             assert_eq!(made, quantity, "{equity}");
         }
@@ -421,13 +490,9 @@ mod tests {
     #[test]
     fn a_quotient_that_was_rounded_up_buys_no_lot_too_many() {
         // 2.5e-29 under 0.25: a `Decimal` division says 0.25, which costs more than there is.
-        let [quantity, ..] = try_bracket(
-            &long("40000", "400"),
-            "9999.999999999999999999999999",
-            &filters(),
-        )
-        .unwrap();
-        assert_eq!(quantity, "0.249");
+        let amount = dec("9999.999999999999999999999999");
+        let quantity = max_quantity(amount, "40000".parse().unwrap(), filters().lot);
+        assert_eq!(quantity.unwrap().to_string(), "0.249");
     }
 
     #[test]
@@ -530,7 +595,7 @@ mod tests {
 
     #[test]
     fn volatility_halves_the_size_and_rounds_it_down() {
-        for (halvings, quantity) in [(0, "0.251"), (1, "0.125"), (2, "0.062")] {
+        for (halvings, quantity) in [(0, "0.25"), (1, "0.125"), (2, "0.062")] {
             let signal = Signal {
                 halvings,
                 ..long("40000", "400")
@@ -567,7 +632,7 @@ mod tests {
         let with = |change: fn(&mut SymbolFilters)| {
             let mut rules = filters();
             change(&mut rules);
-            try_bracket(&long("40000", "400"), "10000", &rules).map(|[quantity, ..]| quantity)
+            try_bracket(&long("40000", "400"), "10010", &rules).map(|[quantity, ..]| quantity)
         };
         let quarter = Ok("0.25".to_owned());
         assert_eq!(with(|r| r.min_qty = "0.25".parse().unwrap()), quarter);
@@ -615,11 +680,15 @@ mod tests {
                     ..signal(strategy, "1", "1")
                 };
                 for equity in [Decimal::MAX, Decimal::MIN, Decimal::ZERO] {
-                    let _ = bracket(&signal, equity, Decimal::MAX, &filters());
+                    let extreme = MarginRule {
+                        leverage: Decimal::MAX,
+                        fee_rate: Decimal::MAX,
+                    };
+                    let _ = bracket(&signal, equity, extreme, &filters());
                 }
             }
         }
         let dust = long("0.0000001", "0.00000000");
-        assert!(bracket(&dust, Decimal::MAX, Decimal::ONE, &filters()).is_err());
+        assert!(bracket(&dust, Decimal::MAX, margin("1"), &filters()).is_err());
     }
 }

@@ -8,6 +8,7 @@ use protocol::time::UtcMs;
 use runtime::components::ProcessStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use trader_core::account::CashFlow;
 use trader_core::fixed_point::Qty;
 use trader_core::orders::{ExchangeView, FillCosts, FundingPayment, Order, OrderCallOutcome};
 
@@ -96,6 +97,12 @@ pub trait ExecutionClient: Send + Sync {
         until: UtcMs,
     ) -> Result<Vec<FundingPayment>, ExchangeError>;
 
+    /// Queries the cash flows in the quote currency in `from..until`, of all symbols and of none, in order.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]; nothing is returned of a list that could not be read to its end.
+    async fn cash_flows(&self, from: UtcMs, until: UtcMs) -> Result<Vec<CashFlow>, ExchangeError>;
+
     /// Sets isolated margin and this leverage for the symbol, and reads both back.
     ///
     /// # Errors
@@ -106,8 +113,10 @@ pub trait ExecutionClient: Send + Sync {
         leverage: u8,
     ) -> Result<(), ExchangeError>;
 
-    /// Queries whether margin mode, leverage and position mode are those that [`Self::prepare_symbol`] sets. Returns what
-    /// differs, in one line; `None` if nothing does. What concerns the whole account may be up to a minute old.
+    /// Queries whether margin mode, leverage and position mode are those that [`Self::prepare_symbol`] sets, whether the
+    /// account still has single-asset mode, and whether it pays its fees in the asset of its first such query. Returns
+    /// what differs, in one line; `None` if nothing does. What concerns the whole account may be up to a minute old, the
+    /// asset of the fees five minutes.
     ///
     /// # Errors
     /// [`ExchangeError`] if a call fails.

@@ -83,7 +83,12 @@ impl LatchTimes {
                     | AccountRecord::ValueRecorded(_)
                     | AccountRecord::Flattened(_)
                     | AccountRecord::EntriesPaused(_)
-                    | AccountRecord::EntriesResumed(_) => {}
+                    | AccountRecord::EntriesResumed(_)
+                    | AccountRecord::BalanceBaselined(_)
+                    | AccountRecord::FundsTransferred(_)
+                    | AccountRecord::BalanceDiffers(_)
+                    | AccountRecord::BalanceExplained { .. }
+                    | AccountRecord::DifferenceAccepted(_) => {}
                 }
             }
         }

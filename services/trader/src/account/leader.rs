@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use protocol::VERSION;
 use protocol::ids::SubjectToken;
-use protocol::report::{AccountReport, BookReport, LatchReport, PauseReport};
+use protocol::report::{AccountReport, BalanceReport, BookReport, LatchReport, PauseReport};
 use protocol::subject::{Subject, filter};
 use runtime::bus::LatestMessage;
 use runtime::components::ComponentHandle;
@@ -22,12 +22,15 @@ use rust_decimal::Decimal;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use trader_core::account::{
-    AccountEvent, AccountRecord, AccountState, Pause, decide, operator_event,
+    AccountEvent, AccountRecord, AccountState, BalanceSample, BalanceState, Pause, decide,
+    operator_event,
 };
 
+use super::balance_sampler::BalanceSampler;
 use super::closing::{ClosingAccount, LatchTimes, positions_at_latch};
 use super::command_journal::read_commands_from;
 use super::delisted_books::{self, DelistedBooks};
+use super::record_log::log_record;
 use crate::app::context::Context;
 
 /// Interval of valuations, and of repeating what failed.
@@ -80,6 +83,10 @@ struct AccountLeader<'a> {
     closing: Option<ClosingAccount>,
     /// Whether the newest check of the latched account found it flat. The traders end then.
     is_flat: bool,
+    /// Reads the balance on the exchange; `None` on paper.
+    balance_sampler: Option<BalanceSampler<'a>>,
+    /// The newest check of the balance; `None` before the first.
+    balance_report: Option<BalanceReport>,
 }
 
 /// A book's newest report, its sequence in REPORTS, and when it arrived.
@@ -121,6 +128,8 @@ impl<'a> AccountLeader<'a> {
             closing: LatchTimes::of_journal(&batches)
                 .map(|latch| ClosingAccount::start(ctx, latch)),
             is_flat: false,
+            balance_sampler: BalanceSampler::start(ctx),
+            balance_report: None,
         };
         leader.record_takeover(batches).await?;
         Ok(leader)
@@ -164,6 +173,9 @@ impl<'a> AccountLeader<'a> {
                     Ok(())
                 }
                 () = journal_changed(&mut self.closing) => Ok(()),
+                sample = next_sample(&mut self.balance_sampler, &self.state.balance) => {
+                    self.on_balance_sample(sample).await
+                }
             };
             if let Err(end) = handled {
                 return end;
@@ -198,6 +210,21 @@ impl<'a> AccountLeader<'a> {
         })
         .await?;
         self.check_closing().await?;
+        self.publish_report().await;
+        Ok(())
+    }
+
+    /// Judges a sample of the balance and reports what it shows.
+    async fn on_balance_sample(&mut self, sample: BalanceSample) -> Result<(), TermEnd> {
+        let balance = sample.balance;
+        self.handle_event(AccountEvent::BalanceSampled(sample))
+            .await?;
+        let observed = self.state.balance.observed.as_ref();
+        self.balance_report = observed.map(|observed| BalanceReport {
+            at: clock::now(),
+            balance,
+            difference: observed.difference,
+        });
         self.publish_report().await;
         Ok(())
     }
@@ -340,7 +367,7 @@ impl<'a> AccountLeader<'a> {
                 .await?;
             for record in &records {
                 self.state.apply(record);
-                self.log_record(record);
+                log_record(&self.ctx.account, record);
                 self.follow_closing(record, &place);
             }
             self.publish_events(&place, &records);
@@ -372,45 +399,12 @@ impl<'a> AccountLeader<'a> {
             | AccountRecord::ValueRecorded(_)
             | AccountRecord::Flattened(_)
             | AccountRecord::EntriesPaused(_)
-            | AccountRecord::EntriesResumed(_) => {}
-        }
-    }
-
-    fn log_record(&self, record: &AccountRecord) {
-        let account = &self.ctx.account;
-        match record {
-            AccountRecord::AccountOpened { .. }
-            | AccountRecord::WriterChanged { .. }
-            | AccountRecord::ValueRecorded(_) => {}
-            AccountRecord::Latched(latch) => {
-                tracing::error!(%account, latch = latch.latch_id, trigger = %latch.trigger, equity = %latch.equity,
-                    peak = %latch.peak, positions = latch.positions.len(),
-                    "account latched; closing all positions");
-            }
-            AccountRecord::Flattened(flat) => {
-                tracing::warn!(%account, latch = flat.latch_id, trades = flat.trades, pnl = %flat.pnl,
-                    equity = %flat.equity, "latched account is flat");
-            }
-            AccountRecord::StillOpen(still_open) => {
-                for position in &still_open.positions {
-                    tracing::error!(%account, latch = still_open.latch_id,
-                        reminder = still_open.reminder, symbol = %position.symbol,
-                        quantity = %position.quantity, stop = ?position.stop_price.map(|p| p.normalize()),
-                        reason = position.note, "position of the latched account is still open");
-                }
-            }
-            AccountRecord::Unlatched(unlatch) => {
-                tracing::warn!(%account, latch = unlatch.latch_id, by = unlatch.source.by,
-                    reason = unlatch.source.reason, "account unlatched");
-            }
-            AccountRecord::EntriesPaused(Pause { symbol, source }) => {
-                let books = symbol.as_ref().map_or("all", SubjectToken::as_str);
-                tracing::warn!(%account, books, by = source.by, reason = source.reason, "entries paused");
-            }
-            AccountRecord::EntriesResumed(Pause { symbol, source }) => {
-                let books = symbol.as_ref().map_or("all", SubjectToken::as_str);
-                tracing::warn!(%account, books, by = source.by, reason = source.reason, "entries resumed");
-            }
+            | AccountRecord::EntriesResumed(_)
+            | AccountRecord::BalanceBaselined(_)
+            | AccountRecord::FundsTransferred(_)
+            | AccountRecord::BalanceDiffers(_)
+            | AccountRecord::BalanceExplained { .. }
+            | AccountRecord::DifferenceAccepted(_) => {}
         }
     }
 
@@ -432,6 +426,7 @@ impl<'a> AccountLeader<'a> {
         let now = Instant::now();
         let last = self.last_published.as_ref();
         let due = last.is_none_or(|(_, at)| now.duration_since(*at) >= MAX_REPORT_INTERVAL);
+        let difference = self.state.balance.difference.as_ref();
         let report = AccountReport {
             v: VERSION,
             at: clock::now(),
@@ -449,10 +444,21 @@ impl<'a> AccountLeader<'a> {
             unvalued_books: self.unvalued_books(now),
             command_seq: self.last_command_seq.max(self.state.last_command_seq),
             pauses: self.state.pauses.iter().map(pause_report).collect(),
+            balance: self.balance_report.clone(),
+            difference_id: difference.map(|known| known.difference_id.clone()),
         };
         let changed = last.is_none_or(|(last, _)| {
-            (&last.latch, &last.unvalued_books, last.command_seq)
-                != (&report.latch, &report.unvalued_books, report.command_seq)
+            (
+                &last.latch,
+                &last.unvalued_books,
+                last.command_seq,
+                &last.difference_id,
+            ) != (
+                &report.latch,
+                &report.unvalued_books,
+                report.command_seq,
+                &report.difference_id,
+            )
         });
         if !due && !changed {
             return;
@@ -475,6 +481,17 @@ impl<'a> AccountLeader<'a> {
 async fn journal_changed(closing: &mut Option<ClosingAccount>) {
     match closing {
         Some(closing) => closing.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next sample of the balance; never on paper.
+async fn next_sample(
+    sampler: &mut Option<BalanceSampler<'_>>,
+    state: &BalanceState,
+) -> BalanceSample {
+    match sampler {
+        Some(sampler) => sampler.next(state).await,
         None => std::future::pending().await,
     }
 }

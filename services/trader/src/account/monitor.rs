@@ -41,6 +41,9 @@ impl AccountStatus {
         if self.report.pauses.iter().any(pauses) {
             return EntryPermission::Paused;
         }
+        if self.report.difference_id.is_some() {
+            return EntryPermission::BalanceDiffers;
+        }
         EntryPermission::Allowed {
             seq: self.report.seq,
         }
@@ -205,6 +208,8 @@ mod tests {
             unvalued_books: Vec::new(),
             command_seq: 5,
             pauses: Vec::new(),
+            balance: None,
+            difference_id: None,
         }
     }
 
@@ -272,6 +277,14 @@ mod tests {
         assert_eq!(
             paused.entry_permission(&symbol("BTCUSDT"), now),
             EntryPermission::Paused
+        );
+        let differing = status(AccountReport {
+            difference_id: Some("balance-1".to_owned()),
+            ..report()
+        });
+        assert_eq!(
+            differing.entry_permission(&symbol("BTCUSDT"), now),
+            EntryPermission::BalanceDiffers
         );
         let other = paused.entry_permission(&symbol("ETHUSDT"), now);
         assert_eq!(other, EntryPermission::Allowed { seq: 9 });

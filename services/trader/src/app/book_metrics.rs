@@ -2,7 +2,7 @@
 //! hold any more has no series.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use protocol::report::{BookReport, PositionReport};
+use protocol::report::{AccountReport, BookReport, PositionReport};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use trader_core::circuit_breaker::Breaker;
@@ -21,6 +21,9 @@ const WINNING_TRADES: &str = "bearish_book_winning_trades_total";
 const UNPROTECTED: &str = "bearish_position_unprotected_seconds";
 const SIGNALS_REJECTED: &str = "bearish_book_signals_rejected_total";
 const ENTRIES_REJECTED: &str = "bearish_book_entries_rejected_total";
+const BALANCE: &str = "bearish_account_balance_usdt";
+const BALANCE_DIFFERENCE: &str = "bearish_account_balance_difference_usdt";
+const BALANCE_DIFFERS: &str = "bearish_account_balance_differs";
 const BREAKER_TRIPPED: &str = "bearish_breaker_tripped";
 
 /// Sets all metrics of the feed and of the books that this process holds now.
@@ -31,8 +34,11 @@ pub fn update(inputs: &HealthInputs) {
         gauge!(CANDLE_AGE).set(age.as_secs_f64());
     }
     let unprotected = inputs.protection_status.unprotected();
-    let status = inputs.account_monitor.status();
-    let latch = status.and_then(|status| status.report.latch);
+    let report = inputs.account_monitor.status().map(|status| status.report);
+    if let Some(report) = &report {
+        set_balance(report);
+    }
+    let latch = report.and_then(|report| report.latch);
     for breaker in Breaker::ALL.into_iter().filter(|b| b.is_of_account()) {
         let name = breaker.as_str();
         let is_tripped = latch.as_ref().is_some_and(|latch| latch.trigger == name);
@@ -43,6 +49,15 @@ pub fn update(inputs: &HealthInputs) {
         let of_symbol = unprotected.iter().find(|(s, _)| *s == symbol);
         let age = of_symbol.map_or(0.0, |(_, age)| age.as_secs_f64());
         gauge!(UNPROTECTED, "symbol" => symbol.to_string()).set(age);
+    }
+}
+
+/// Sets the balance of a live account; a paper account has none.
+fn set_balance(report: &AccountReport) {
+    if let Some(balance) = &report.balance {
+        gauge!(BALANCE).set(to_float(balance.balance));
+        gauge!(BALANCE_DIFFERENCE).set(to_float(balance.difference));
+        gauge!(BALANCE_DIFFERS).set(u8::from(report.difference_id.is_some()));
     }
 }
 
@@ -126,6 +141,18 @@ pub fn describe() {
     describe_counter!(
         ENTRIES_REJECTED,
         "Entry orders that the exchange rejected, by its error code"
+    );
+    describe_gauge!(
+        BALANCE,
+        "Balance on the exchange at the newest balance check, without unrealized profit; live only"
+    );
+    describe_gauge!(
+        BALANCE_DIFFERENCE,
+        "Balance less what books and cash flows explain; live only"
+    );
+    describe_gauge!(
+        BALANCE_DIFFERS,
+        "1 while an unexplained difference of the balance stops entries; live only"
     );
     describe_gauge!(
         BREAKER_TRIPPED,

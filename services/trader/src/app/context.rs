@@ -1,6 +1,7 @@
 //! What all tasks of a trader process share. Created once at the start, never changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use exchange::{DataClient, ExecutionClient};
 use protocol::event::EventBody;
@@ -35,6 +36,8 @@ pub struct Context {
     pub symbol_rules: SymbolRules,
     /// Capital of each book in USDT.
     pub slice: Decimal,
+    /// How long a difference of the exchange's balance must last before it stops entries.
+    pub balance_grace: Duration,
     /// Configuration of the books.
     pub config: BookConfig,
     /// Client for the exchange's market data, and the feed of closed candles.

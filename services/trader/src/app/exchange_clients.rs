@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
-    FeedSettings, UserStreamTiming,
+    FeedSettings, QueryAges, UserStreamTiming,
 };
 use exchange::{DataClient, ExchangeError, ExecutionClient};
 use protocol::ids::Mode;
@@ -83,5 +83,6 @@ fn live_settings(settings: &Settings) -> Result<ExecutionClientSettings, ExitErr
         credentials,
         recv_window_ms: settings.recv_window_ms,
         stream_timing: UserStreamTiming::default(),
+        query_ages: QueryAges::default(),
     })
 }

@@ -116,11 +116,19 @@ impl HealthInputs {
         latch.or_else(|| self.blocking_latch.get().cloned())
     }
 
-    /// The number of books, and each one that does not trade with its reason.
+    /// The number of books, each one that does not trade with its reason, and what stops entries of all.
     fn describe_books(&self) -> String {
         let mut text = format!("{} books", self.book_registry.summaries().len());
         for (symbol, reason) in self.book_registry.idle_books() {
             let _ = write!(text, "; {symbol} {reason}");
+        }
+        let report = self.account_monitor.status().map(|status| status.report);
+        if let Some(id) = report.and_then(|report| report.difference_id) {
+            let _ = write!(
+                text,
+                "; entries stopped, nothing explains the balance ({id}): {}",
+                host_command::accept(Mode::Live, &id)
+            );
         }
         text
     }

@@ -201,6 +201,7 @@ impl RunningTrader {
             symbol_rules: SymbolRules::new(listings),
             symbols,
             slice: settings.slice(),
+            balance_grace: settings.balance_grace(),
             config,
             data_client: clients.data,
             execution_client: clients.execution,

@@ -48,6 +48,33 @@ pub(crate) async fn read_book_state(bus: &Bus, key: &BookKey) -> Result<BookStat
     Ok(state)
 }
 
+/// Folds the batches of a book's journal behind `seq` into its state, and moves `seq` behind them. A journal without new
+/// batches costs one query.
+///
+/// # Errors
+/// One line, if the bus does not answer or a record cannot be folded. The state must then not be used.
+pub(crate) async fn fold_new_batches(
+    bus: &Bus,
+    key: &BookKey,
+    seq: &mut u64,
+    state: &mut BookState,
+) -> Result<(), String> {
+    let subject = Subject::BookJournal(key.clone());
+    let name = subject.to_string();
+    let newest = bus.latest_message(streams::JOURNAL, &name).await?;
+    if newest.is_none_or(|newest| newest.seq <= *seq) {
+        return Ok(());
+    }
+    let new = Journal::replay_from::<BookRecord>(bus, &subject, boot_id(), *seq + 1).await;
+    let (_, batches) = new.map_err(|error| error.to_string())?;
+    for stored in &batches {
+        let folded = state.fold(&stored.batch);
+        folded.map_err(|error| format!("sequence {}: {error}", stored.seq))?;
+        *seq = stored.seq;
+    }
+    Ok(())
+}
+
 /// The filters with which a book was opened; `None` for a book that was not.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `trader pause`, `resume`, `flatten` and `unlatch`. A command is stored in the account's command journal; the
+//! `trader pause`, `resume`, `flatten`, `accept` and `unlatch`. A command is stored in the account's command journal; the
 //! account leader executes it, now or as soon as there is one.
 
 use std::time::Duration;
@@ -72,6 +72,20 @@ pub struct FlattenArgs {
     /// Close directly on the exchange, even without the bus and without a trader (live only)
     #[arg(long)]
     pub direct: bool,
+
+    #[command(flatten)]
+    attribution: AttributionArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Flags of `trader accept`
+#[derive(Debug, Clone, Args)]
+pub struct AcceptArgs {
+    /// Id of the difference, as in the message, the log and `trader status`
+    #[arg(long, value_name = "ID")]
+    pub difference: String,
 
     #[command(flatten)]
     attribution: AttributionArgs,
@@ -188,6 +202,17 @@ pub async fn unlatch(args: UnlatchArgs) -> Result<ExitCode, ExitError> {
     send_command(command, args.attribution, args.output).await
 }
 
+/// `trader accept`: accepts an unexplained difference of the balance.
+///
+/// # Errors
+/// Exit 78 if the account has no such difference, 69 if the bus does not answer.
+pub async fn accept(args: AcceptArgs) -> Result<ExitCode, ExitError> {
+    let command = AccountCommand::Accept {
+        difference_id: args.difference,
+    };
+    send_command(command, args.attribution, args.output).await
+}
+
 async fn send_command(
     command: AccountCommand,
     AttributionArgs { by, reason }: AttributionArgs,
@@ -250,6 +275,16 @@ fn describe_no_effect(
         AccountCommand::Unlatch { latch_id } => {
             format!(
                 "--latch=\"{latch_id}\": expected the account's latch; account {account} {latched}"
+            )
+        }
+        AccountCommand::Accept { difference_id } => {
+            let known = state.balance.difference.as_ref();
+            let known = known.map_or_else(
+                || "no balance that differs".to_owned(),
+                |known| format!("{}, {} USDT", known.difference_id, known.amount.normalize()),
+            );
+            format!(
+                "--difference=\"{difference_id}\": expected the account's difference; account {account} has {known}"
             )
         }
         AccountCommand::Flatten => format!("flatten: no effect, account {account} {latched}"),
@@ -351,6 +386,9 @@ fn describe_result(result: &CommandResult, command: &AccountCommand) -> String {
             "{verb}: account {account} is latched; its traders close all positions and end with exit code 21. To \
              trade again: {}",
             host_command::unlatch(account.mode, latch_id.as_deref().unwrap_or("ID"))
+        ),
+        AccountCommand::Accept { .. } => format!(
+            "{verb}: the balance of account {account} is accepted as it is; entries are allowed again"
         ),
         _ => format!("{verb}: done for account {account}; open positions are still managed"),
     }

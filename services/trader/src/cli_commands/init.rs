@@ -1,6 +1,8 @@
 //! `trader init`: opens a live account on this bus. All its orders carry the installation's id. A bus that has lost its
 //! journals is not mistaken for one with a new account.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use exchange::{ExchangeError, ExecutionClient};
 use protocol::exit_code::ExitCode;
@@ -11,7 +13,7 @@ use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
 use runtime::stdout::OutputArgs;
 use serde::Serialize;
-use trader_core::account::AccountRecord;
+use trader_core::account::{AccountRecord, BalanceBaseline};
 use trader_core::orders::InstallationId;
 
 use super::bus_access::{append_records, connect, replay, unavailable};
@@ -55,8 +57,9 @@ pub async fn run(InitArgs { by, output, .. }: InitArgs) -> Result<ExitCode, Exit
     let patience = Patience::start();
     let account = startup::configured_account(&settings, patience).await?;
     ensure_nothing_open(&*client, patience).await?;
+    let baseline = balance_baseline(&*client, patience).await?;
     let bus = connect(&settings, patience).await?;
-    let installation_id = open_account(&bus, &account, by, patience).await?;
+    let installation_id = open_account(&bus, &account, by, baseline, patience).await?;
     let opened = OpenedAccount {
         account,
         installation_id,
@@ -92,10 +95,30 @@ async fn ensure_nothing_open(
     )))
 }
 
+/// The balance check counts from the balance of the account that is flat.
+async fn balance_baseline(
+    client: &dyn ExecutionClient,
+    patience: Patience,
+) -> Result<BalanceBaseline, ExitError> {
+    let answered = patience.answer(
+        "the exchange",
+        |_| false,
+        async || Ok::<_, ExchangeError>((client.wallet_balance().await?, client.now().await?)),
+    );
+    let (wallet, at) = answered.await.map_err(unavailable)?;
+    Ok(BalanceBaseline {
+        at,
+        balance: wallet.balance,
+        books: BTreeMap::new(),
+        explained: BTreeMap::new(),
+    })
+}
+
 async fn open_account(
     bus: &Bus,
     account: &AccountKey,
     by: String,
+    baseline: BalanceBaseline,
     patience: Patience,
 ) -> Result<InstallationId, ExitError> {
     let subject = Subject::AccountJournal(account.clone());
@@ -106,10 +129,13 @@ async fn open_account(
             "account {account} is already open on this bus; start the trader: scripts/up --confirm-live"
         )));
     }
-    let records = [AccountRecord::AccountOpened {
-        installation_id: installation_id.clone(),
-        by,
-    }];
+    let records = [
+        AccountRecord::AccountOpened {
+            installation_id: installation_id.clone(),
+            by,
+        },
+        AccountRecord::BalanceBaselined(baseline),
+    ];
     append_records(&mut journal, &records, "try again").await?;
     Ok(installation_id)
 }

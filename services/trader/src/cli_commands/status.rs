@@ -9,17 +9,18 @@ use protocol::event::PositionSide;
 use protocol::exit_code::ExitCode;
 use protocol::host_command;
 use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
-use protocol::report::{AccountReport, BookReport, WaitReport};
+use protocol::report::{AccountReport, BalanceReport, BookReport, WaitReport};
 use protocol::subject::{Subject, filter};
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
+use runtime::clock;
 use runtime::exit_error::ExitError;
 use runtime::stdout::OutputArgs;
 use runtime::streams;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use trader_core::account::AccountState;
+use trader_core::account::{AccountState, BalanceDifference, TOLERANCE};
 use trader_core::book::{BookPhase, BookState, RejectedEntries, RejectedSignals};
 use trader_core::book_status;
 use trader_core::circuit_breaker::Breaker;
@@ -52,6 +53,10 @@ struct AccountStatus {
     day_peak: Option<Decimal>,
     latch_id: Option<String>,
     pauses: Vec<PauseStatus>,
+    /// Newest check of the exchange's balance; `None` on paper and before the first.
+    balance: Option<BalanceReport>,
+    /// The difference that stops entries; `None` if there is none.
+    difference: Option<BalanceDifference>,
     books: Vec<BookStatus>,
 }
 
@@ -255,6 +260,8 @@ async fn read_account(bus: &Bus, key: &AccountKey, patience: Patience) -> Accoun
                 reason: pause.source.reason,
             })
             .collect(),
+        balance: report.and_then(|report| report.balance),
+        difference: state.balance.difference,
         books: Vec::new(),
     }
 }
@@ -386,6 +393,7 @@ fn describe_account(account: &AccountStatus) -> String {
             host_command::unlatch(account.account.mode, latch)
         ),
     });
+    lines.extend(describe_balance(account));
     for pause in &account.pauses {
         let books = pause
             .symbol
@@ -402,6 +410,40 @@ fn describe_account(account: &AccountStatus) -> String {
         lines.extend(account.books.iter().flat_map(describe_book));
     }
     lines.join("\n")
+}
+
+/// The exchange's balance, and what stops entries because of it. Empty on paper.
+fn describe_balance(account: &AccountStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(BalanceReport {
+        at,
+        balance,
+        difference,
+    }) = &account.balance
+    {
+        let age = format_duration(clock::now().since(*at));
+        let finding = if difference.abs() <= TOLERANCE {
+            "as expected".to_owned()
+        } else {
+            format!("{} against what is expected", signed(*difference))
+        };
+        lines.push(format!(
+            "  Balance: {balance:.2} on the exchange, {finding} (compared {age} ago)"
+        ));
+    }
+    if let Some(BalanceDifference {
+        difference_id: id,
+        amount,
+        ..
+    }) = &account.difference
+    {
+        lines.push(format!(
+            "  Differs: ENTRIES STOPPED, nothing explains {} of the balance; to accept it: {}",
+            signed(*amount),
+            host_command::accept(account.account.mode, id)
+        ));
+    }
+    lines
 }
 
 fn book_table(books: &[BookStatus]) -> String {

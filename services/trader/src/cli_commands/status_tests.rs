@@ -44,6 +44,8 @@ fn account() -> AccountStatus {
         day_peak: Some(Decimal::new(9_990, 0)),
         latch_id: None,
         pauses: Vec::new(),
+        balance: None,
+        difference: None,
         books: vec![book("BTCUSDT"), book("ETHUSDT")],
     };
     for of_book in &account.books {

@@ -78,11 +78,11 @@ fn json_has_the_figures_of_the_summary() {
         text.parse().unwrap()
     };
     for (pointer, expected) in [
-        ("/equity", 9_568.20),
-        ("/total/pnl", -431.80),
+        ("/equity", 9_570.35),
+        ("/total/pnl", -429.65),
         ("/total/profit_factor", 0.87),
-        ("/max_drawdown/share", 0.1141),
-        ("/sharpe", -1.33),
+        ("/max_drawdown/share", 0.1139),
+        ("/sharpe", -1.32),
         ("/exposure", 0.1428),
     ] {
         assert!(

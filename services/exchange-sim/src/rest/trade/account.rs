@@ -341,7 +341,9 @@ pub(super) async fn income(
     let view = trading_service.query(signed.lag, move |state, now| {
         let funding = state.funding_fault();
         let is_shown = |income: &&Income| {
-            income.kind != IncomeType::Funding || income.at_ms + funding.hidden_ms.0 <= now.ms
+            let is_hidden =
+                income.kind == IncomeType::Funding && income.at_ms + funding.hidden_ms.0 > now.ms;
+            !is_hidden && income.listed_from_ms <= now.ms
         };
         let incomes = state.account(&signed.account)?.incomes.iter();
         let incomes = incomes

@@ -13,9 +13,9 @@ use super::keys::{CallKey, Times};
 use super::lasting::{ClockSkew, Close, Switch};
 use super::trading::{MissingCandle, RevokeKey};
 use crate::trading::fault::{
-    AdlFault, AssumedPriceFault, BracketsFault, ContractStatusFault, FeeAssetFault,
-    FillScheduleFault, FilterFault, FundingFault, LiquidateFault, MarkPriceFault, PriceGapFault,
-    RejectTriggersFault, RenameFault, SettleFault, TradingFault, UnlistFault,
+    AdlFault, AssumedPriceFault, BalanceChangeFault, BracketsFault, ContractStatusFault,
+    FeeAssetFault, FillScheduleFault, FilterFault, FundingFault, LiquidateFault, MarkPriceFault,
+    PriceGapFault, RejectTriggersFault, RenameFault, SettleFault, TradingFault, UnlistFault,
 };
 
 /// What a fault affects. A call takes the first armed fault of each group, and all faults of content.
@@ -690,6 +690,25 @@ fault_table! {
         example: r#"{"fault": "fee-asset", "account": "key", "asset": "BNB", "balance": "0.01"}"#,
         source: "feeBurn; commissionAsset BNFCR (freqtrade/freqtrade#13358)",
     }
+    BalanceChange(BalanceChangeFault) {
+        name: "balance-change",
+        group: State,
+        summary: "The balance of an account changes without a trade: a transfer, a rebate, or a change that no list shows. Happens once.",
+        fields: &[
+            ("account", "the account: its first API key"),
+            ("amount", "change of the balance in USDT; negative for a withdrawal"),
+            (
+                "income",
+                "`TRANSFER`, `INTERNAL_TRANSFER` or `COMMISSION_REBATE`; not set if no list shows it",
+            ),
+            (
+                "hidden_ms",
+                "milliseconds in which lists do not show it",
+            ),
+        ],
+        example: r#"{"fault": "balance-change", "account": "key", "amount": "-500", "income": "TRANSFER"}"#,
+        source: "Binance: Get Income History, incomeType; ACCOUNT_UPDATE with reason DEPOSIT or WITHDRAW",
+    }
 }
 
 impl Fault {
@@ -720,6 +739,7 @@ impl Fault {
             Self::Brackets(f) => TradingFault::Brackets(f),
             Self::Funding(f) => TradingFault::Funding(f),
             Self::FeeAsset(f) => TradingFault::FeeAsset(f),
+            Self::BalanceChange(f) => TradingFault::BalanceChange(f),
             _ => return None,
         })
     }

@@ -1,33 +1,24 @@
-//! The account as a whole: balance, permissions, positions, open orders, funding; leverage and margin mode.
+//! The account as a whole: balance, permissions, positions, open orders; leverage and margin mode.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::{MutexGuard, PoisonError};
 
 use exchange::{ApiPermissions, ExchangeError, ExchangePosition, RestingOrder, WalletBalance};
 use protocol::ids::SubjectToken;
-use protocol::time::UtcMs;
 use reqwest::Method;
-use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder};
+use trader_core::orders::{ExchangeView, OpenOrder};
 
-use super::client::BinanceExecutionClient;
+use super::client::{AccountModes, BinanceExecutionClient};
 use super::order_answer::{conditional_stop, ordinary_stop};
-use super::order_query::{PAGE, SPAN_MS};
 use super::signed_call::list;
 use crate::QUOTE;
 use crate::client::{Call, Priority, code};
 use crate::error::{rejected, retry};
 use crate::wire::Acknowledged;
 use crate::wire::account::{
-    AccountAnswer, BalanceAnswer, FeeBurnAnswer, IncomeAnswer, MarginType, PositionAnswer,
+    AccountAnswer, AccountConfigAnswer, BalanceAnswer, FeeBurnAnswer, MarginType, PositionAnswer,
     PositionMode, PositionModeAnswer, SymbolConfigAnswer,
 };
 use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer};
-
-/// Highest age of the position mode before an entry.
-const MODE_AGE: Duration = Duration::from_mins(1);
-
-/// Kinds of income that are in no trade's fee or profit.
-const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
 
 impl BinanceExecutionClient {
     /// Queries the balance in the quote currency and the account's name.
@@ -161,58 +152,14 @@ impl BinanceExecutionClient {
         })
     }
 
-    /// Queries what this symbol paid in `from..until` beside its trades, in order: funding, and what a liquidation
-    /// cost.
-    pub(super) async fn funding_payments(
-        &self,
-        symbol: &SubjectToken,
-        from: UtcMs,
-        until: UtcMs,
-    ) -> Result<Vec<FundingPayment>, ExchangeError> {
-        const WHAT: &str = "payments";
-        let mut payments: Vec<FundingPayment> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut next = from.0;
-        while next < until.0 {
-            let end = (until.0 - 1).min(next.saturating_add(SPAN_MS - 1));
-            let call = list(WHAT, "/fapi/v1/income")
-                .param("symbol", symbol)
-                .param("startTime", next)
-                .param("endTime", end)
-                .param("limit", PAGE)
-                .weight(30);
-            let page: Vec<IncomeAnswer> = self.query(call).await?;
-            let (full, before) = (page.len() >= PAGE, seen.len());
-            let mut last = next;
-            for income in page {
-                let (id, at, kind) = (income.tran_id, income.time, income.income_type);
-                let counts = BESIDE_TRADES.contains(&kind.as_str());
-                last = last.max(at.0);
-                if seen.insert((kind, id, at)) && counts {
-                    let amount = -self
-                        .value_in_quote(&income.asset, income.income, at)
-                        .await?;
-                    payments.push(FundingPayment { at, amount });
-                }
-            }
-            next = match full {
-                // The next page begins where this one ended, within the same millisecond.
-                true if seen.len() > before => last,
-                true => return Err(retry(WHAT, "the list does not end")),
-                false => end + 1,
-            };
-        }
-        payments.sort_by_key(|p| p.at);
-        Ok(payments)
-    }
-
-    /// Sets isolated margin and this leverage, and reads both back.
+    /// Sets isolated margin and this leverage, reads both back, and notes the asset of the fees.
     pub(super) async fn prepare_symbol(
         &self,
         symbol: &SubjectToken,
         leverage: u8,
     ) -> Result<(), ExchangeError> {
         const WHAT: &str = "margin mode and leverage";
+        self.note_fee_asset().await;
         if self.is_prepared(symbol, leverage).await? {
             return Ok(());
         }
@@ -232,28 +179,67 @@ impl BinanceExecutionClient {
         Err(retry(WHAT, reason))
     }
 
-    /// Queries what differs from isolated margin, this leverage and one-way mode.
+    /// Queries what differs from isolated margin, this leverage, one-way mode, single-asset mode and the asset of the fees
+    /// when risk was computed.
     pub(super) async fn settings_difference(
         &self,
         symbol: &SubjectToken,
         leverage: u8,
     ) -> Result<Option<String>, ExchangeError> {
-        let (config, is_hedge_mode) =
-            tokio::try_join!(self.symbol_config(symbol), self.recent_hedge_mode())?;
-        if is_hedge_mode {
+        let ages = self.inner.query_ages;
+        let (config, modes, in_bnb) = tokio::try_join!(
+            self.symbol_config(symbol),
+            self.inner.modes.get(ages.modes, self.account_modes()),
+            self.recent_fee_burn()
+        )?;
+        if modes.is_hedge {
             return Ok(Some("the account is in hedge mode".to_owned()));
+        }
+        if modes.is_multi_assets {
+            return Ok(Some("the account is in multi-assets mode".to_owned()));
+        }
+        let expected = *self.lock_fee_burn().get_or_insert(in_bnb);
+        if in_bnb != expected {
+            return Ok(Some(fee_asset_changed(in_bnb)));
         }
         Ok(difference(&config, leverage))
     }
 
-    /// The position mode, at most [`MODE_AGE`] old.
-    async fn recent_hedge_mode(&self) -> Result<bool, ExchangeError> {
-        if let Some(mode) = self.known_hedge_mode(MODE_AGE) {
-            return Ok(mode);
+    async fn account_modes(&self) -> Result<AccountModes, ExchangeError> {
+        let answer: AccountConfigAnswer = self
+            .query(list("account modes", "/fapi/v1/accountConfig"))
+            .await?;
+        Ok(AccountModes {
+            is_hedge: answer.dual_side_position,
+            is_multi_assets: answer.multi_assets_margin,
+        })
+    }
+
+    async fn recent_fee_burn(&self) -> Result<bool, ExchangeError> {
+        let query = self.pays_fees_in_other_asset();
+        let age = self.inner.query_ages.fee_asset;
+        self.inner.fee_burn.get(age, query).await
+    }
+
+    /// Computes risk with the asset of the fees as it is now. If it cannot be queried, the next entry queries it.
+    async fn note_fee_asset(&self) {
+        match self.recent_fee_burn().await {
+            Ok(in_bnb) => {
+                let before = self.lock_fee_burn().replace(in_bnb);
+                if before.is_some_and(|before| before != in_bnb) {
+                    tracing::warn!(
+                        change = fee_asset_changed(in_bnb),
+                        "asset of the fees noted"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(%error, "asset of the fees not read"),
         }
-        let mode = self.is_hedge_mode().await?;
-        self.note_hedge_mode(mode);
-        Ok(mode)
+    }
+
+    fn lock_fee_burn(&self) -> MutexGuard<'_, Option<bool>> {
+        let expected = &self.inner.expected_fee_burn;
+        expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queries whether the symbol has isolated margin and this leverage.
@@ -279,6 +265,15 @@ impl BinanceExecutionClient {
         let found = all.into_iter().find(|c| c.symbol == symbol.as_str());
         found.ok_or_else(|| retry(WHAT, format!("the answer has no {symbol}")))
     }
+}
+
+fn fee_asset_changed(in_bnb: bool) -> String {
+    let (now, before) = if in_bnb {
+        ("BNB", "USDT")
+    } else {
+        ("USDT", "BNB")
+    };
+    format!("fees are paid in {now} now: risk was computed with {before}")
 }
 
 /// What differs from isolated margin and this leverage; `None` if nothing does.

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use tokio::sync::watch;
 
-use super::settings::{ExecutionClientSettings, UserStreamTiming};
+use super::settings::{ExecutionClientSettings, QueryAges, UserStreamTiming};
 use crate::client::HttpClient;
 use crate::data::{BinanceDataClient, RestClient};
 
@@ -27,13 +27,55 @@ pub(super) struct Inner {
     pub(super) ws_url: String,
     pub(super) recv_window_ms: u32,
     pub(super) stream_timing: UserStreamTiming,
+    pub(super) query_ages: QueryAges,
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
     /// The asset, minute and price of the last conversion: the trades of an order are made together.
     price: Mutex<Option<(String, UtcMs, Decimal)>>,
     /// Refused queries of prices in a row.
     pub(super) rejected_prices: AtomicU32,
-    /// Whether the account was in hedge mode, and when it was queried; `None` before the first query.
-    hedge_mode: Mutex<Option<(bool, Instant)>>,
+    /// Modes of the account.
+    pub(super) modes: Recent<AccountModes>,
+    /// Whether fees are paid in BNB while its balance lasts.
+    pub(super) fee_burn: Recent<bool>,
+    /// The same when risk was computed; `None` before the first query.
+    pub(super) expected_fee_burn: Mutex<Option<bool>>,
+}
+
+/// Modes of the account that concern every symbol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AccountModes {
+    /// Whether positions of both sides may be held at once.
+    pub(super) is_hedge: bool,
+    /// Whether all assets form one margin.
+    pub(super) is_multi_assets: bool,
+}
+
+/// The newest answer to a query that many books repeat. One of them asks; the others wait for its answer.
+pub(super) struct Recent<T>(tokio::sync::Mutex<Option<(T, Instant)>>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(tokio::sync::Mutex::default())
+    }
+}
+
+impl<T: Copy> Recent<T> {
+    /// The answer if it is at most `age` old, else that of `query`.
+    pub(super) async fn get<E>(
+        &self,
+        age: Duration,
+        query: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut known = self.0.lock().await;
+        if let Some((answer, at)) = *known
+            && at.elapsed() <= age
+        {
+            return Ok(answer);
+        }
+        let answer = query.await?;
+        *known = Some((answer, Instant::now()));
+        Ok(answer)
+    }
 }
 
 impl BinanceExecutionClient {
@@ -48,10 +90,13 @@ impl BinanceExecutionClient {
                 ws_url: settings.ws_url.trim_end_matches('/').to_owned(),
                 recv_window_ms: settings.recv_window_ms,
                 stream_timing: settings.stream_timing,
+                query_ages: settings.query_ages,
                 hints: Mutex::default(),
                 price: Mutex::default(),
                 rejected_prices: AtomicU32::new(0),
-                hedge_mode: Mutex::default(),
+                modes: Recent::default(),
+                fee_burn: Recent::default(),
+                expected_fee_burn: Mutex::default(),
             }),
         }
     }
@@ -98,24 +143,6 @@ impl BinanceExecutionClient {
             .price
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the account is in hedge mode, if that was queried at most `age` ago.
-    pub(super) fn known_hedge_mode(&self, age: Duration) -> Option<bool> {
-        let known = *self.lock_hedge_mode();
-        known
-            .filter(|(_, at)| at.elapsed() <= age)
-            .map(|(mode, _)| mode)
-    }
-
-    /// Notes the account's position mode.
-    pub(super) fn note_hedge_mode(&self, mode: bool) {
-        *self.lock_hedge_mode() = Some((mode, Instant::now()));
-    }
-
-    fn lock_hedge_mode(&self) -> MutexGuard<'_, Option<(bool, Instant)>> {
-        let mode = &self.inner.hedge_mode;
-        mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, watch::Sender<u64>>> {

@@ -13,6 +13,7 @@ use protocol::time::UtcMs;
 use runtime::components::ProcessStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use trader_core::account::CashFlow;
 use trader_core::fixed_point::Qty;
 use trader_core::orders::{ExchangeView, FillCosts, FundingPayment, Order, OrderCallOutcome};
 
@@ -82,6 +83,10 @@ impl ExecutionClient for BinanceExecutionClient {
         until: UtcMs,
     ) -> Result<Vec<FundingPayment>, ExchangeError> {
         self.funding_payments(symbol, from, until).await
+    }
+
+    async fn cash_flows(&self, from: UtcMs, until: UtcMs) -> Result<Vec<CashFlow>, ExchangeError> {
+        self.cash_flows(from, until).await
     }
 
     async fn prepare_symbol(

@@ -8,6 +8,7 @@
 //! | `orders` | submission and cancellation |
 //! | `order_query` | state of an order |
 //! | `trades` | costs of an order, trades of a symbol |
+//! | `income` | cash flows: funding of a symbol, transfers of the account |
 //! | `conversion` | value of fees in other assets |
 //! | `order_answer` | meaning of answers |
 //! | `signed_call` | one signed call, and its timestamp |
@@ -17,6 +18,7 @@ mod account;
 mod client;
 mod conversion;
 mod execution_client;
+mod income;
 mod order_answer;
 mod order_query;
 mod orders;
@@ -26,4 +28,4 @@ mod trades;
 mod user_stream;
 
 pub use self::client::BinanceExecutionClient;
-pub use self::settings::{ExecutionClientSettings, UserStreamTiming};
+pub use self::settings::{ExecutionClientSettings, QueryAges, UserStreamTiming};

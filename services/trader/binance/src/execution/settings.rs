@@ -15,6 +15,26 @@ pub struct ExecutionClientSettings {
     pub recv_window_ms: u32,
     /// Deadlines of the user stream.
     pub stream_timing: UserStreamTiming,
+    /// Ages of what is compared before an entry.
+    pub query_ages: QueryAges,
+}
+
+/// How old the settings of the account may be that are compared before an entry, in wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryAges {
+    /// Position mode and margin assets.
+    pub modes: Duration,
+    /// Asset of the fees: the query has six times the weight.
+    pub fee_asset: Duration,
+}
+
+impl Default for QueryAges {
+    fn default() -> Self {
+        Self {
+            modes: Duration::from_mins(1),
+            fee_asset: Duration::from_mins(5),
+        }
+    }
 }
 
 /// Deadlines of the user stream, in wall time.

@@ -60,6 +60,18 @@ text_enum! {
     }
 }
 
+/// Answer of `GET /fapi/v1/accountConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountConfigAnswer {
+    /// Whether positions of both sides may be held at once.
+    #[serde(deserialize_with = "scalar::flag")]
+    pub dual_side_position: bool,
+    /// Whether all assets form one margin.
+    #[serde(deserialize_with = "scalar::flag")]
+    pub multi_assets_margin: bool,
+}
+
 /// Answer of `GET /fapi/v1/feeBurn`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +111,9 @@ pub struct IncomeAnswer {
     /// Asset of the amount.
     #[serde(deserialize_with = "scalar::text")]
     pub asset: String,
+    /// Contract, in the exchange's notation; `None` or empty if the cash flow concerns none.
+    #[serde(default)]
+    pub symbol: Option<String>,
     /// Id, unique within its kind.
     #[serde(deserialize_with = "scalar::integer")]
     pub tran_id: i64,

@@ -6,6 +6,7 @@ use exchange::{DataClient, ExchangeError, ExecutionClient};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde_json::json;
+use trader_core::account::CashFlowKind;
 use trader_core::orders::{Fill, Leg, OrderSide};
 
 use crate::test_exchange::{TestExchange, bitcoin, filled};
@@ -174,5 +175,61 @@ async fn changed_leverage_margin_type_or_position_mode_is_one_line() {
     rig.client.prepare_symbol(&bitcoin(), 2).await.unwrap();
     let line = difference().await.unwrap().unwrap();
     assert!(line.contains("leverage 2"), "{line}");
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn asset_of_the_fees_that_has_changed_is_one_line_until_risk_is_computed_again() {
+    let rig = TestExchange::at_constant_price().await;
+    let difference = async || rig.client.settings_difference(&bitcoin(), 3).await;
+    rig.client.prepare_symbol(&bitcoin(), 3).await.unwrap();
+    assert_eq!(difference().await, Ok(None));
+    let in_bnb = json!({"fault": "fee-asset", "account": "trader", "asset": "BNB", "balance": "1"});
+    rig.arm_fault(in_bnb).await;
+    for _ in 0..2 {
+        let line = difference().await.unwrap().unwrap();
+        assert_eq!(
+            line,
+            "fees are paid in BNB now: risk was computed with USDT"
+        );
+    }
+    rig.client.prepare_symbol(&bitcoin(), 3).await.unwrap();
+    assert_eq!(difference().await, Ok(None));
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn cash_flows_are_those_of_the_balance_and_of_all_symbols() {
+    let mut rig = TestExchange::at_constant_price().await;
+    let (from, before) = (rig.now(), rig.balance().await);
+    rig.buy().await;
+    for (amount, income) in [("-500", "TRANSFER"), ("0.5", "COMMISSION_REBATE")] {
+        rig.arm_fault(
+            json!({"fault": "balance-change", "account": "trader", "amount": amount,
+            "income": income}),
+        )
+        .await;
+    }
+    // Not in USDT.
+    let in_bnb = json!({"fault": "fee-asset", "account": "trader", "asset": "BNB", "balance": "1"});
+    rig.arm_fault(in_bnb).await;
+    let until = UtcMs(rig.now().0 + 60_000);
+    let flows = rig.client.cash_flows(from, until).await.unwrap();
+    let kinds: Vec<CashFlowKind> = flows.iter().map(|flow| flow.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            CashFlowKind::Trading,
+            CashFlowKind::Transfer,
+            CashFlowKind::Other
+        ]
+    );
+    assert_eq!(flows[0].symbol.as_deref(), Some("BTCUSDT"));
+    assert_eq!(flows[1].symbol, None);
+    let sum: Decimal = flows.iter().map(|flow| flow.amount).sum();
+    assert_eq!(rig.balance().await - before, sum);
+    let all: Vec<&str> = flows.iter().map(|flow| flow.id.as_str()).collect();
+    let later = rig.client.cash_flows(UtcMs(rig.now().0 + 1), until).await;
+    assert!(later.unwrap().is_empty(), "{all:?}");
     rig.shut_down().await;
 }

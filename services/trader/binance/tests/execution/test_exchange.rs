@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bearish_binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
-    FeedSettings, UserStreamTiming,
+    FeedSettings, QueryAges, UserStreamTiming,
 };
 use clap::Parser;
 use exchange::{ApiCredentials, DataClient, ExchangeError, ExecutionClient};
@@ -261,6 +261,11 @@ fn execution_client(
         },
         recv_window_ms: 5_000,
         stream_timing,
+        // Each comparison before an entry queries.
+        query_ages: QueryAges {
+            modes: Duration::ZERO,
+            fee_asset: Duration::ZERO,
+        },
     };
     BinanceExecutionClient::new(&settings, market)
 }

@@ -5,11 +5,12 @@ use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use super::balance::balance_sampled;
 use super::closing::closing_checked;
 use super::peaks::{needs_recording, update_peaks};
 use super::{
-    AccountEvent, AccountRecord, AccountState, AccountValue, CommandSource, Latch, LatchReason,
-    Pause, UnlatchCommand,
+    AcceptedDifference, AccountEvent, AccountRecord, AccountState, AccountValue, CommandSource,
+    Latch, LatchReason, Pause, UnlatchCommand,
 };
 use crate::circuit_breaker::{DAILY_LOSS, DRAWDOWN};
 use crate::performance::drawdown;
@@ -25,6 +26,10 @@ pub fn decide(state: &AccountState, event: AccountEvent) -> Vec<AccountRecord> {
             .decide_command(at, seq, &command)
             .into_iter()
             .collect(),
+        AccountEvent::BalanceSampled(sample) => {
+            let equity = state.value.as_ref().map(|value| value.equity);
+            balance_sampled(&state.balance, equity, &sample)
+        }
         AccountEvent::ClosingChecked(check) => closing_checked(state, check).into_iter().collect(),
         AccountEvent::Valued { .. } if state.latch.is_some() => Vec::new(),
         AccountEvent::Valued {
@@ -73,6 +78,15 @@ impl AccountState {
             }
             AccountCommand::Flatten if self.latch.is_none() => {
                 Some(AccountRecord::Latched(operator_latch(self, at, source)))
+            }
+            AccountCommand::Accept { difference_id } => {
+                let known = self.balance.difference.as_ref();
+                let named = known.filter(|known| known.difference_id == *difference_id)?;
+                Some(AccountRecord::DifferenceAccepted(AcceptedDifference {
+                    difference_id: difference_id.clone(),
+                    amount: named.amount,
+                    source,
+                }))
             }
             AccountCommand::Unlatch { latch_id }
                 if self.latch.as_ref().is_some_and(|l| l.latch_id == *latch_id) =>

@@ -11,7 +11,8 @@ pub fn operator_event(account: &AccountKey, record: &AccountRecord) -> Option<Ev
     match record {
         AccountRecord::AccountOpened { .. }
         | AccountRecord::WriterChanged { .. }
-        | AccountRecord::ValueRecorded(_) => None,
+        | AccountRecord::ValueRecorded(_)
+        | AccountRecord::BalanceBaselined(_) => None,
         AccountRecord::Latched(latch) => Some(EventBody::AccountLatched {
             account,
             latch_id: latch.latch_id.clone(),
@@ -41,6 +42,35 @@ pub fn operator_event(account: &AccountKey, record: &AccountRecord) -> Option<Ev
             latch_id: command.latch_id.clone(),
             by: command.source.by.clone(),
             reason: command.source.reason.clone(),
+        }),
+        AccountRecord::FundsTransferred(transfer) => Some(EventBody::FundsTransferred {
+            account,
+            amount: transfer.amount,
+            name: transfer.name.clone(),
+            balance: transfer.balance,
+            equity: transfer.equity,
+        }),
+        AccountRecord::BalanceDiffers(difference) => Some(EventBody::BalanceDiffers {
+            account,
+            difference_id: difference.difference_id.clone(),
+            balance: difference.accepted_as.balance,
+            amount: difference.amount,
+            unbooked: difference.unbooked.clone(),
+        }),
+        AccountRecord::BalanceExplained {
+            difference_id,
+            balance,
+        } => Some(EventBody::BalanceExplained {
+            account,
+            difference_id: difference_id.clone(),
+            balance: *balance,
+        }),
+        AccountRecord::DifferenceAccepted(accepted) => Some(EventBody::DifferenceAccepted {
+            account,
+            difference_id: accepted.difference_id.clone(),
+            amount: accepted.amount,
+            by: accepted.source.by.clone(),
+            reason: accepted.source.reason.clone(),
         }),
         AccountRecord::EntriesPaused(pause) => Some(EventBody::EntriesPaused {
             account,

@@ -1,5 +1,6 @@
 //! Records of an account's journal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::event::OpenPosition;
@@ -43,6 +44,21 @@ pub enum AccountRecord {
     EntriesPaused(Pause),
     /// The operator resumed entries.
     EntriesResumed(Pause),
+    /// The balance check counts from here on.
+    BalanceBaselined(BalanceBaseline),
+    /// Money was moved into or out of the account.
+    FundsTransferred(FundsTransfer),
+    /// Nothing explains the balance: no book enters.
+    BalanceDiffers(BalanceDifference),
+    /// The difference has explained itself: books may enter again.
+    BalanceExplained {
+        /// Id of the difference.
+        difference_id: String,
+        /// Balance on the exchange.
+        balance: Decimal,
+    },
+    /// The operator accepted a difference: books may enter again.
+    DifferenceAccepted(AcceptedDifference),
 }
 
 impl AccountRecord {
@@ -174,6 +190,64 @@ pub struct Pause {
     /// Symbol whose entries are meant; `None` for all symbols of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<SubjectToken>,
+    /// Author, reason and sequence of the command.
+    #[serde(flatten)]
+    pub source: CommandSource,
+}
+
+/// State from which the check counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalanceBaseline {
+    /// Exchange time: later cash flows count.
+    pub at: UtcMs,
+    /// Balance that was expected at that time.
+    pub balance: Decimal,
+    /// What each book had changed on the balance; a book that is not listed, nothing.
+    pub books: BTreeMap<SubjectToken, Decimal>,
+    /// Cash flows since the last baseline that are no book's: sums by kind, or by kind and symbol.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub explained: BTreeMap<String, Decimal>,
+}
+
+/// A difference of the balance that nothing explains. Entries are stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalanceDifference {
+    /// Id that the operator names to accept the difference.
+    pub difference_id: String,
+    /// Balance less what is expected.
+    pub amount: Decimal,
+    /// The baseline that follows if the operator accepts the difference.
+    pub accepted_as: BalanceBaseline,
+    /// Sums that the exchange lists and a book's journal does not have, by symbol.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unbooked: BTreeMap<String, Decimal>,
+}
+
+/// Money that was moved into or out of the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FundsTransfer {
+    /// Id of the cash flow.
+    pub id: String,
+    /// Exchange time.
+    pub at: UtcMs,
+    /// Amount: positive for a deposit, negative for a withdrawal.
+    pub amount: Decimal,
+    /// The exchange's name for the kind of transfer.
+    pub name: String,
+    /// Balance on the exchange when it was booked.
+    pub balance: Decimal,
+    /// Equity of all books at that time; `None` before the first valuation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equity: Option<Decimal>,
+}
+
+/// The operator's command that accepted a difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedDifference {
+    /// Id of the difference.
+    pub difference_id: String,
+    /// The difference.
+    pub amount: Decimal,
     /// Author, reason and sequence of the command.
     #[serde(flatten)]
     pub source: CommandSource,

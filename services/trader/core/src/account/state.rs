@@ -11,7 +11,9 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use super::peaks::update_peaks;
-use super::{AccountRecord, AccountValue, CommandSource, Latch, Pause};
+use super::{
+    AccountRecord, AccountValue, BalanceSample, BalanceState, CommandSource, Latch, Pause,
+};
 use crate::orders::InstallationId;
 
 /// What a check of all books of a latched account has found.
@@ -70,6 +72,8 @@ pub enum AccountEvent {
     },
     /// All books were checked while the account is latched.
     ClosingChecked(ClosingCheck),
+    /// The balance on the exchange was read, with all that may explain it.
+    BalanceSampled(BalanceSample),
 }
 
 /// State of one account.
@@ -89,6 +93,8 @@ pub struct AccountState {
     pub last_command_seq: u64,
     /// Installation id of a live account's client order ids; `None` in paper mode and before `AccountOpened`.
     pub installation_id: Option<InstallationId>,
+    /// The balance check; without a baseline on paper.
+    pub balance: BalanceState,
 }
 
 /// A journal batch that a newer program wrote: this one cannot fold it.
@@ -159,6 +165,16 @@ impl AccountState {
                 self.pauses.retain(|p| !ended(p));
                 self.note_command_seq(&pause.source);
             }
+            AccountRecord::BalanceBaselined(baseline) => self.balance.rebase(baseline.clone()),
+            AccountRecord::FundsTransferred(transfer) => self.balance.note_transfer(transfer),
+            AccountRecord::BalanceDiffers(difference) => {
+                self.balance.difference = Some(difference.clone());
+            }
+            AccountRecord::BalanceExplained { .. } => self.balance.difference = None,
+            AccountRecord::DifferenceAccepted(accepted) => {
+                self.balance.accept(&accepted.difference_id);
+                self.note_command_seq(&accepted.source);
+            }
         }
     }
 
@@ -166,17 +182,22 @@ impl AccountState {
         self.last_command_seq = self.last_command_seq.max(source.seq);
     }
 
-    /// Applies what an event shows beyond its records: peaks that rose too little to be recorded. Call it after the
+    /// Applies what an event shows beyond its records: peaks that rose too little to be recorded, and the newest sample of
+    /// the balance. Call it after the
     /// records of the event have been applied.
     pub fn observe(&mut self, event: &AccountEvent) {
-        if let AccountEvent::Valued {
-            at,
-            capital,
-            equity,
-        } = event
-            && self.latch.is_none()
-        {
-            self.value = Some(update_peaks(self.value.as_ref(), *at, *capital, *equity));
+        match event {
+            AccountEvent::Valued {
+                at,
+                capital,
+                equity,
+            } if self.latch.is_none() => {
+                self.value = Some(update_peaks(self.value.as_ref(), *at, *capital, *equity));
+            }
+            AccountEvent::BalanceSampled(sample) => {
+                self.balance.observed = Some(self.balance.observe(sample));
+            }
+            _ => {}
         }
     }
 }

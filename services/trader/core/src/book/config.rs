@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::candle::Interval;
+use crate::entry::MarginRule;
 use crate::orders::InstallationId;
 use crate::protections::Protections;
 use crate::strategy::Strategy;
@@ -78,6 +79,14 @@ impl Default for BookConfig {
 }
 
 impl BookConfig {
+    /// What a market order of this book needs from its equity.
+    pub const fn margin_rule(&self) -> MarginRule {
+        MarginRule {
+            leverage: self.leverage,
+            fee_rate: self.fee_rate,
+        }
+    }
+
     /// The settings that differ in `now`, each as `name: old -> new`.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let list = |strategies: &[Strategy]| {

@@ -38,7 +38,9 @@ pub enum EntryPermission {
     SymbolRemoved,
     /// The exchange holds a position in the symbol that the book did not open.
     ExternalPosition,
-    /// Leverage, margin type or position mode on the exchange are not those by which risk is computed, or are unknown.
+    /// The exchange's balance differs from what the books explain, and the operator has not accepted the difference.
+    BalanceDiffers,
+    /// Leverage, margin type, position mode, fee asset or margin assets on the exchange are not those by which risk is computed, or are unknown.
     OtherSettings,
 }
 

@@ -76,6 +76,7 @@ impl DecisionContext<'_> {
             EntryPermission::Allowed { seq } => seq,
             EntryPermission::Latched => return Err(SignalRejection::AccountLatched),
             EntryPermission::Paused => return Err(SignalRejection::EntriesPaused),
+            EntryPermission::BalanceDiffers => return Err(SignalRejection::BalanceDiffers),
             EntryPermission::Unknown => return Err(SignalRejection::AccountUnknown),
             EntryPermission::NotTradable => return Err(SignalRejection::SymbolNotTradable),
             EntryPermission::SymbolRemoved => return Err(SignalRejection::SymbolRemoved),
@@ -91,7 +92,12 @@ impl DecisionContext<'_> {
         if let Some((lock, _)) = state.active_lock(signal.bar_close) {
             return Err(lock.rejection());
         }
-        let bracket = bracket(signal, state.equity, self.config.leverage, self.filters)?;
+        let bracket = bracket(
+            signal,
+            state.equity,
+            self.config.margin_rule(),
+            self.filters,
+        )?;
         Ok((bracket, account_seq))
     }
 

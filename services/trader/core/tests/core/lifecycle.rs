@@ -210,7 +210,10 @@ fn writer_changed_record_lists_the_config_changes() {
     };
     assert!(changes(&book.handle_event(event())).is_empty());
     book.config.leverage = dec("2");
-    assert_eq!(changes(&book.handle_event(event())), ["leverage: 1 -> 2"]);
+    assert_eq!(
+        changes(&book.handle_event(event())),
+        ["leverage: 1.002 -> 2"]
+    );
     assert!(changes(&book.handle_event(event())).is_empty(), "once");
 }
 

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod account;
+mod account_balance;
 #[cfg(test)]
 mod backtest;
 mod breakers;

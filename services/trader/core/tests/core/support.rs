@@ -75,6 +75,8 @@ pub(crate) fn config() -> BookConfig {
             Strategy::OversoldBounce,
             Strategy::ShortTheRip,
         ],
+        // With the headroom of an order's margin, 10,000 buy 0.25 at 40,000.
+        leverage: dec("1.002"),
         funding_rate: Decimal::ZERO,
         protections: Protections::NONE,
         ..BookConfig::default()

@@ -1,4 +1,4 @@
-//! Leverage, margin type and position mode before an entry: risk is computed with those that the start has set, and a
+//! Leverage, margin type, the account's modes and the asset of its fees before an entry: risk is computed with those that the start has set, and a
 //! operator may have changed them since.
 
 use std::time::Duration;

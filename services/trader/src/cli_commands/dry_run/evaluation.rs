@@ -177,8 +177,8 @@ impl Evaluation<'_> {
         let Some(price) = market.last_close() else {
             return;
         };
-        let (slice, leverage) = (self.settings.slice(), self.config.leverage);
-        let largest = largest_quantity(price, slice, leverage, filters);
+        let slice = self.settings.slice();
+        let largest = largest_quantity(price, slice, self.config.margin_rule(), filters);
         if largest.is_some_and(|quantity| quantity < filters.min_qty.max(filters.lot)) {
             let buys = largest.unwrap_or(Qty::ZERO);
             findings.add(
