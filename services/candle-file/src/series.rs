@@ -29,6 +29,8 @@ pub struct CandleSeries {
     /// Tables that are not open yet, by the time of their first candle.
     pending: VecDeque<(i64, TableSource)>,
     open: Vec<OpenTable>,
+    /// The table that ended last.
+    ended: Option<OpenTable>,
     /// Index of the table of the newest row.
     newest: usize,
     last: Option<CandleRow>,
@@ -67,6 +69,7 @@ impl CandleSeries {
             wrap_reader: Box::new(wrap_reader),
             pending: VecDeque::new(),
             open: Vec::new(),
+            ended: None,
             newest: 0,
             last: None,
             duplicates: 0,
@@ -112,7 +115,7 @@ impl CandleSeries {
                 return Ok(None);
             };
             let Some(row) = self.open[index].take()? else {
-                self.open.remove(index);
+                self.ended = Some(self.open.remove(index));
                 continue;
             };
             match self.last {
@@ -156,7 +159,7 @@ impl CandleSeries {
 
     /// The error that a row's open time is not the `expected` one.
     pub fn invalid_open_time(&self, row: &CandleRow, expected: String) -> InvalidCandleFile {
-        match self.open.get(self.newest) {
+        match self.open.get(self.newest).or(self.ended.as_ref()) {
             Some(open) => open.table.invalid_time(row, expected),
             None => self.invalid_row_count(0, expected),
         }
@@ -180,7 +183,9 @@ impl CandleSeries {
         }
         loop {
             let next_ms = |open: &OpenTable| open.next.map(|row| row.open_time_ms);
-            self.open.retain(|open| open.next.is_some());
+            while let Some(index) = self.open.iter().position(|open| open.next.is_none()) {
+                self.ended = Some(self.open.remove(index));
+            }
             let earliest = (0..self.open.len()).min_by_key(|index| next_ms(&self.open[*index]));
             let earliest_ms = earliest.and_then(|index| next_ms(&self.open[index]));
             let is_due = |first_ms: i64| earliest_ms.is_none_or(|earliest| first_ms <= earliest);

@@ -29,7 +29,7 @@ const BUILT_IN: [BuiltInInstrument; 5] = [
         lot_size: ONE / 1_000,
         max_quantity: 120 * ONE,
         min_notional: 100,
-        prices: [ONE, 100_000_000 * ONE],
+        prices: [0, 100_000_000 * ONE],
     },
     BuiltInInstrument {
         symbol: "ETHUSDT",
@@ -65,8 +65,10 @@ const BUILT_IN: [BuiltInInstrument; 5] = [
     },
 ];
 
-/// Fewest and most ticks in a price: with fewer the moves of the market vanish, more has no symbol of the exchange.
-const PRICE_TICKS: [i64; 2] = [20, 100_000_000];
+/// Fewest and most ticks in a price: none is below one tick, and no symbol of the exchange has more.
+const PRICE_TICKS: [i64; 2] = [1, 100_000_000];
+/// Ticks in a price below which most moves of a market vanish in the rounding.
+const COARSE_TICKS: i64 = 100;
 
 /// The filters of a symbol: the flags', and what they leave open from the built-in ones. `slice` is the capital of its book.
 ///
@@ -121,6 +123,11 @@ pub(super) fn check_price(filters: &SymbolFilters, price: Price) -> Result<(), E
         )));
     }
     Ok(())
+}
+
+/// Whether the tick is so coarse for a price that results say little about the market.
+pub(super) const fn is_coarse(filters: &SymbolFilters, price: Price) -> bool {
+    price.units() < filters.tick.units().saturating_mul(COARSE_TICKS)
 }
 
 fn missing_flags_error(args: &BacktestArgs, symbol: &SubjectToken) -> ExitError {

@@ -247,6 +247,6 @@ impl BacktestArgs {
     /// Capital of one of so many books, rounded down to cents as a trader does.
     fn slice(&self, books: usize) -> Decimal {
         let books = Decimal::from(books.max(1));
-        (self.capital_usdt / books).trunc_with_scale(2)
+        (self.capital_usdt / books).trunc_with_scale(2).normalize()
     }
 }

@@ -46,8 +46,6 @@ pub(super) struct BookStats {
     pub(super) candles: u64,
     /// Open time of the first candle and close time of the last, those of the warm-up included; `None` before the first.
     pub(super) span: Option<(UtcMs, UtcMs)>,
-    /// Number of traded candles.
-    traded: u64,
     /// Number of complete 30-minute bars of the traded period that closed in time.
     pub(super) bars: u64,
     /// Bars on which the strategies without a regime were evaluated.
@@ -59,7 +57,7 @@ pub(super) struct BookStats {
     /// Number of missing candles that were bridged.
     pub(super) bridged: u64,
     /// First open and newest close of the traded period.
-    prices: Option<(Price, Price)>,
+    pub(super) prices: Option<(Price, Price)>,
 }
 
 /// Bars on which a strategy was evaluated.
@@ -108,9 +106,8 @@ impl BacktestStats {
         self.period = Some((first, close));
         let book = &mut self.books[index];
         book.add_candle(candle.open_time, close);
-        book.traded += 1;
         book.bridged += u64::from(step.bridged);
-        book.restarts += u64::from(step.has_started_over && book.traded > 1);
+        book.restarts += u64::from(step.has_started_over);
         let (open, _) = book.prices.unwrap_or((candle.open, candle.close));
         book.prices = Some((open, candle.close));
         if self.valuation.is_none() {

@@ -17,6 +17,7 @@ use super::candles::CandleGaps;
 use super::format::{
     amount, grouped, hundredths, minute, percent, rate, ratio, signed_percent, two_decimals,
 };
+use super::instruments::is_coarse;
 use super::stats::{BacktestStats, BookStats};
 use super::totals::TradeTotals;
 
@@ -56,6 +57,7 @@ impl BacktestSummary<'_> {
     pub(super) fn text(&self) -> String {
         let mut page = TextTable(String::new());
         self.warnings(&mut page);
+        self.coarse_ticks(&mut page);
         for index in 0..self.inputs.len() {
             self.candles(index, &mut page);
         }
@@ -106,7 +108,7 @@ impl BacktestSummary<'_> {
         let spans = self.stats.books.iter().filter_map(|book| book.span);
         let length = spans.map(|(from, until)| until.millis_since(from)).max();
         format!(
-            "expected candles from {needed} before the traded period on, found {} in all",
+            "expected candles of more than {needed}, found {} in all",
             format_ms(length.unwrap_or(0))
         )
     }
@@ -129,6 +131,24 @@ impl BacktestSummary<'_> {
                     at = minute(from)
                 ),
             );
+        }
+    }
+
+    /// Warns of prices that a tick rounds too coarsely.
+    fn coarse_ticks(&self, page: &mut TextTable) {
+        for (book, stats) in self.backtest.books().iter().zip(&self.stats.books) {
+            let filters = book.filters();
+            if let Some((price, _)) = stats.prices
+                && is_coarse(filters, price)
+            {
+                let (symbol, tick) = (&filters.symbol, filters.tick);
+                page.line(
+                    "WARNING",
+                    format!(
+                        "{symbol} begins at {price} with a tick of {tick}: are these its candles?"
+                    ),
+                );
+            }
         }
     }
 
@@ -390,7 +410,7 @@ impl BacktestSummary<'_> {
         let held: Decimal = books
             .iter()
             .map(|book| {
-                let closed_ms = book.state().performance.figures().in_market_ms;
+                let closed_ms = book.state().performance.figures(None).in_market_ms;
                 let open = book.status().position;
                 let open_ms = open.map_or(0, |p| until.millis_since(p.at));
                 Decimal::from(closed_ms).saturating_add(Decimal::from(open_ms))

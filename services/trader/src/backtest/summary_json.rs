@@ -76,7 +76,7 @@ impl BacktestSummary<'_> {
             "capital": status.capital,
             "equity": status.equity,
             "position": position_json(book),
-            "realized_max_drawdown": book.state().performance.figures().max_drawdown,
+            "realized_max_drawdown": book.state().performance.figures(None).max_drawdown,
             "rejected_signals": rejected_signals_json(book),
             "dropped_entries": dropped_entries_json(book),
         })

@@ -1,7 +1,5 @@
 //! The command line: what is refused, with which exit code, and what is built in.
 
-use std::path::Path;
-
 use bearish_trader::backtest::instruments::symbol_filters;
 use exchange_sim::symbols::CATALOGUE;
 

@@ -121,6 +121,11 @@ impl BacktestBook {
         self.filters.symbol.as_str()
     }
 
+    /// Filters of the symbol.
+    pub const fn filters(&self) -> &SymbolFilters {
+        &self.filters
+    }
+
     /// Inputs of the strategies at the newest bar; `None` during the warm-up.
     pub fn strategy_inputs(&self) -> Option<StrategyInputs> {
         self.market.strategy_inputs()
@@ -182,10 +187,11 @@ impl BacktestBook {
         if let Some(history) = self.history.take() {
             self.start(*history, candle.open_time, permission, &mut step)?;
         }
+        let had_bar = self.market.last_bar().is_some();
         let outcome = self.market.candle_closed(candle)?;
         step.bar_closed = outcome.bar_closed;
         step.bridged = outcome.bridged;
-        step.has_started_over = outcome.gap.is_some();
+        step.has_started_over = outcome.gap.is_some() && had_bar;
         let inputs = DecisionInputs {
             exchange_time: self.config.base.close_of(candle.open_time),
             entry_permission: permission,

@@ -5,6 +5,7 @@
 mod account;
 #[cfg(test)]
 mod backtest;
+mod backtest_account;
 mod breakers;
 #[cfg(test)]
 mod entries;
