@@ -101,6 +101,11 @@ pub(crate) fn tables(path: &Path) -> Result<Vec<TableSource>, InvalidCandleFile>
     }
     let mut head = Vec::new();
     let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
+    if !path.is_file() {
+        // A pipe can be read only once.
+        let place = Place::File(path.to_owned());
+        return Ok(vec![TableSource { name, place }]);
+    }
     let read = (&file).take(4).read_to_end(&mut head);
     read.map_err(|error| unreadable(&name, &error))?;
     if head == ZIP {

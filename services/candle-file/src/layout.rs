@@ -23,6 +23,14 @@ pub(crate) const QUOTE_VOLUME: usize = 6;
 /// Time of day, where date and time are two columns.
 pub(crate) const CLOCK: usize = 7;
 
+/// Name of a column in errors.
+pub(crate) const fn column_name(role: usize) -> &'static str {
+    match role {
+        TIME => "open_time",
+        _ => ROLES[role],
+    }
+}
+
 /// Usual names of each column, letters and digits only, the most exact first.
 pub(crate) const USUAL_NAMES: [&[&str]; 7] = [
     &[
@@ -138,7 +146,7 @@ impl Layout {
                     Err((matched, role)) => {
                         if nearest.as_ref().is_none_or(|(most, _)| matched > *most) {
                             let (line, found) = (*number, shown(line));
-                            let column = ROLES[role];
+                            let column = column_name(role);
                             nearest = Some((
                                 matched,
                                 NoColumns {
@@ -168,7 +176,7 @@ impl Layout {
         Err(nearest.map_or_else(
             || NoColumns {
                 line: 1,
-                column: ROLES[TIME],
+                column: column_name(TIME),
                 found: String::new(),
             },
             |(_, nearest)| nearest,

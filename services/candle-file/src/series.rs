@@ -108,6 +108,10 @@ impl CandleSeries {
     /// # Errors
     /// [`InvalidCandleFile`] for an invalid row, for candles that are neither in order nor in reverse order, and for two
     /// candles of one time with different prices.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator would continue after an error"
+    )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<CandleRow>, InvalidCandleFile> {
         loop {

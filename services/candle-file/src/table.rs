@@ -7,7 +7,7 @@ use crate::cells::{MAX_OPEN_TIME_MS, date_and_clock_ms, time_ms, units};
 use crate::container::{TableSource, unreadable};
 use crate::error::{InvalidCandleFile, shown};
 use crate::json::{Elements, JSON_KIND, fill_cells};
-use crate::layout::{CLOCK, ColumnNames, Layout, QUOTE_VOLUME, ROLES, TIME, VOLUME};
+use crate::layout::{CLOCK, ColumnNames, Layout, QUOTE_VOLUME, TIME, VOLUME, column_name};
 use crate::lines::Lines;
 use crate::reader::CandleRow;
 use crate::{UNITS_PER_ONE, VALUE_LIMIT};
@@ -167,12 +167,7 @@ impl Table {
         InvalidCandleFile::InvalidValue {
             file: self.name.clone(),
             line,
-            // The usual name of the first column.
-            column: if role == TIME {
-                "open_time"
-            } else {
-                ROLES[role]
-            },
+            column: column_name(role),
             value,
             expected,
         }

@@ -94,7 +94,7 @@ fn invalid_value_is_reported_with_line_column_and_what_is_allowed() {
 fn missing_column_is_reported_with_the_header_found() {
     let refused = read("when,open,high,low,close\n60000,1,1,1,1\n").unwrap_err();
     assert!(
-        refused.contains("line 1, column time: missing"),
+        refused.contains("line 1, column open_time: missing"),
         "{refused}"
     );
     assert!(refused.contains("when,open,high,low,close"), "{refused}");
@@ -110,7 +110,7 @@ fn unreadable_empty_or_short_file_is_rejected() {
         "{refused}"
     );
     let empty = read("").unwrap_err();
-    assert!(empty.contains("column time: missing"), "{empty}");
+    assert!(empty.contains("column open_time: missing"), "{empty}");
     let short = read(&format!("{HEAD}{ONE}")).unwrap_err();
     assert!(short.contains("1 candles; expected 2 to "), "{short}");
     let broken = CandleFile::from_text("");

@@ -43,11 +43,12 @@ pub fn bridge(
 pub fn bridged<'a>(interval: Interval, bars: &'a [Candle]) -> impl Iterator<Item = Candle> + 'a {
     let mut last: Option<Candle> = None;
     bars.iter().flat_map(move |bar| {
-        let before = last.replace(*bar).unwrap_or(*bar);
-        let expected = match before.open_time == bar.open_time {
-            true => bar.open_time,
-            false => interval.close_of(before.open_time),
-        };
-        bridge(interval, expected, bar.open_time, before.close).chain([*bar])
+        // Before the first bar none is missing.
+        let (expected, close) = last
+            .replace(*bar)
+            .map_or((bar.open_time, bar.close), |last| {
+                (interval.close_of(last.open_time), last.close)
+            });
+        bridge(interval, expected, bar.open_time, close).chain([*bar])
     })
 }

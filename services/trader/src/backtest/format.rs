@@ -1,10 +1,11 @@
-//! How the summary writes numbers and times.
+//! How the summary writes numbers, times and names.
 
 use std::fmt::Display;
 
 use protocol::time::UtcMs;
 use rust_decimal::prelude::FromPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
+use trader_core::strategy::Strategy;
 
 /// Formats a time, for example `2022-01-31T05:30Z`.
 pub(super) fn minute(at: UtcMs) -> String {
@@ -57,6 +58,12 @@ pub(super) fn grouped(number: &impl Display) -> String {
         out.push_str(fraction);
     }
     out
+}
+
+/// Names of strategies, joined by commas.
+pub(super) fn names(strategies: &[Strategy]) -> String {
+    let names: Vec<&str> = strategies.iter().map(|s| s.as_str()).collect();
+    names.join(", ")
 }
 
 /// A statistic, rounded to six decimals; `None` if it is none, or no number.

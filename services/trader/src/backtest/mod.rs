@@ -10,6 +10,7 @@ mod jsonl;
 mod output_files;
 mod period;
 mod progress;
+mod readiness;
 mod stats;
 mod summary;
 mod summary_json;

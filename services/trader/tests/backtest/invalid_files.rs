@@ -79,7 +79,7 @@ fn error_names_line_column_value_and_what_is_allowed() {
 #[test]
 fn error_far_down_the_file_is_reported_as_well() {
     let mut rows = random_walk(1, 1, 5_000);
-    rows[4_000] = rows[3_999].replacen(",", ",1", 1);
+    rows[4_000] = rows[3_998].clone();
     let refused = error_message(&format!("{CSV_HEADER}{}\n", rows.join("\n")));
     assert!(refused.contains("line 4002, column open_time"), "{refused}");
 }
@@ -88,7 +88,7 @@ fn error_far_down_the_file_is_reported_as_well() {
 fn columns_are_found_by_name_and_a_missing_one_is_named() {
     let refused = error_message("when,open,high,low,close\n60000,1,1,1,1\n");
     assert!(
-        refused.contains("line 1, column time: missing"),
+        refused.contains("line 1, column open_time: missing"),
         "{refused}"
     );
     assert!(refused.contains("when,open,high,low,close"), "{refused}");
@@ -104,7 +104,7 @@ fn file_of_another_kind_or_none_is_rejected() {
     assert_eq!(stop.code.number(), 78);
     let wanted = "/nowhere/candles.csv: No such file";
     assert!(stop.message.contains(wanted), "{stop}");
-    assert!(error_message("").contains("column time: missing"));
+    assert!(error_message("").contains("column open_time: missing"));
     assert!(
         error_message(&format!("{CSV_HEADER}{ONE}")).contains("1 candles; expected at least 2")
     );

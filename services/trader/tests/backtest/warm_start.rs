@@ -267,10 +267,9 @@ fn prices_of_another_symbol_are_refused() {
     let file = place.rows(&random_walk(20, 5, 100));
     let file = file.to_str().unwrap();
     let small = place.path("small.csv");
-    let rows: String = (0..100)
-        .map(|n| format!("{},0.00009,0.0001,0.00008,0.00009\n", MIDNIGHT + n * 60_000))
-        .collect();
-    fs::write(&small, format!("{CSV_HEADER}{rows}")).unwrap();
+    let row = |n: i64| format!("{},0.00009,0.0001,0.00008,0.00009", MIDNIGHT + n * 60_000);
+    let rows: Vec<String> = (0..100).map(row).collect();
+    fs::write(&small, format!("{CSV_HEADER}{}\n", rows.join("\n"))).unwrap();
     for (symbol, path) in [
         ("XRPUSDT", file),
         ("SOLUSDT", file),
