@@ -212,13 +212,13 @@ impl TableSource {
                 Box::new(Checked::new(plain, *crc32))
             }
         };
-        self.decompressed(raw).map_err(|found| match found {
+        Self::decompressed(raw).map_err(|found| match found {
             Refusal::Io(error) => failed(error),
             Refusal::Kind(found, help) => other_kind(&self.name, found, help),
         })
     }
 
-    fn decompressed(&self, raw: Box<dyn Read>) -> Result<Box<dyn Read>, Refusal> {
+    fn decompressed(raw: Box<dyn Read>) -> Result<Box<dyn Read>, Refusal> {
         let mut bytes = BufReader::with_capacity(BUFFER_BYTES, raw);
         let head = bytes.fill_buf().map_err(Refusal::Io)?;
         if head.starts_with(GZIP) {

@@ -275,8 +275,8 @@ fn header(
     let mut missing = None;
     let mut matched = 0;
     for (role, usual) in USUAL_NAMES.iter().enumerate() {
-        let named = given.0.iter().find(|(known, _)| *known == role);
-        let position = match named {
+        let chosen = given.0.iter().find(|(known, _)| *known == role);
+        let position = match chosen {
             Some((_, name)) => names.iter().position(|n| *n == simplified(name.as_bytes())),
             None => usual
                 .iter()

@@ -13,12 +13,14 @@ mod layout;
 mod lines;
 mod paths;
 mod reader;
+mod row;
 mod series;
 mod table;
 
 pub use error::InvalidCandleFile;
 pub use layout::{ColumnNames, InvalidColumns};
-pub use reader::{CandleReader, CandleRow};
+pub use reader::CandleReader;
+pub use row::CandleRow;
 pub use series::{CandleSeries, MAX_REVERSED_ROWS};
 
 /// Units of a price or an amount in 1: 1e8. Finer prices are rounded.

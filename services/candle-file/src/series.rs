@@ -12,7 +12,7 @@ use crate::container::{TableSource, tables};
 use crate::error::InvalidCandleFile;
 use crate::layout::ColumnNames;
 use crate::paths::files;
-use crate::reader::CandleRow;
+use crate::row::CandleRow;
 use crate::table::Table;
 
 /// Most rows of a file whose newest candle comes first: ten years of minutes, about 250 MB of memory.

@@ -9,7 +9,7 @@ use crate::error::{InvalidCandleFile, shown};
 use crate::json::{Elements, JSON_KIND, fill_cells};
 use crate::layout::{CLOCK, ColumnNames, Layout, QUOTE_VOLUME, TIME, VOLUME, column_name};
 use crate::lines::Lines;
-use crate::reader::CandleRow;
+use crate::row::CandleRow;
 use crate::{UNITS_PER_ONE, VALUE_LIMIT};
 
 const HIGH: usize = 2;
@@ -142,13 +142,11 @@ impl Table {
             Content::Json { cells, .. } if cells[role].is_empty() => return Ok(None),
             Content::Json { cells, .. } => &cells[role],
         };
-        match units(cell, false) {
-            Some(amount) => Ok(Some(amount)),
-            None => {
-                let expected = format!("a number from 0 to below {VALUE_LIMIT}");
-                Err(self.invalid_value(self.line, role, shown(cell), expected))
-            }
+        if let Some(amount) = units(cell, false) {
+            return Ok(Some(amount));
         }
+        let expected = format!("a number from 0 to below {VALUE_LIMIT}");
+        Err(self.invalid_value(self.line, role, shown(cell), expected))
     }
 
     /// The error that the time of a row is not the `expected` one.

@@ -75,6 +75,7 @@ fn figures(rows: &[CandleRow]) -> Vec<(i64, [i64; 4])> {
 const TWO: [(i64, [i64; 4]); 2] = [(0, [10, 12, 9, 11]), (1, [11, 13, 10, 12])];
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one sample after another")]
 fn csv_of_every_origin_is_read() {
     let samples: [(&str, &str, &str); 22] = [
         (

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use crate::bar_aggregator::{Aggregator, OutOfOrder};
 use crate::candle::{Candle, Interval};
-use crate::market_state::BAR;
 use crate::missing_candles::bridge;
+
+/// Interval of the bars on which strategies are evaluated.
+pub const BAR: Interval = Interval::M30;
 
 /// Bars of 30 minutes of a warm-up: the largest page of Binance.
 pub const HISTORY_BARS: usize = 1_500;

@@ -15,8 +15,7 @@ use crate::regime::RegimeState;
 use crate::strategy::{Signal, Strategy, StrategyInputs};
 use crate::volatility_breaker::VolatilityBreaker;
 
-/// Interval of the bars on which strategies are evaluated.
-pub const BAR: Interval = Interval::M30;
+pub use crate::bar_history::BAR;
 
 /// Bars that only warm up the indicators; strategies are evaluated from the next one on.
 pub const WARM_UP_BARS: u64 = 300;

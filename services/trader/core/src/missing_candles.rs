@@ -40,7 +40,7 @@ pub fn bridge(
 }
 
 /// Bars with the missing ones between them bridged.
-pub fn bridged<'a>(interval: Interval, bars: &'a [Candle]) -> impl Iterator<Item = Candle> + 'a {
+pub fn bridged(interval: Interval, bars: &[Candle]) -> impl Iterator<Item = Candle> {
     let mut last: Option<Candle> = None;
     bars.iter().flat_map(move |bar| {
         // Before the first bar none is missing.

@@ -19,7 +19,7 @@ use trader_core::fixed_point::{Price, Qty};
 use trader_core::protections::Protections;
 use trader_core::strategy::Strategy;
 
-use super::inputs::CandlesArg;
+use super::candles_arg::CandlesArg;
 use super::period::utc_time;
 use crate::settings::{strategy, symbol};
 

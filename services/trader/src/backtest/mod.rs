@@ -2,6 +2,7 @@
 
 pub mod args;
 mod candles;
+mod candles_arg;
 mod curve;
 mod format;
 mod inputs;
@@ -24,7 +25,7 @@ use runtime::exit_error::ExitError;
 use runtime::process::print_error;
 use runtime::stdout::print_line;
 use rust_decimal::Decimal;
-use trader_core::backtest::{Backtest, ClosedTrade};
+use trader_core::backtest::{Backtest, BacktestBook, ClosedTrade};
 use trader_core::candle::{Candle, Interval};
 
 pub use args::BacktestArgs;
@@ -71,7 +72,7 @@ pub fn run_to_summary(args: &BacktestArgs) -> Result<String, ExitError> {
             .backtest
             .books()
             .iter()
-            .map(|book| book.symbol())
+            .map(BacktestBook::symbol)
             .collect();
         plot.write_bytes(&valuation.curve.render_png(&symbols.join(", "))?)?;
     }

@@ -44,11 +44,11 @@ impl BacktestSummary<'_> {
     fn book_json(&self, index: usize) -> Value {
         let (description, gaps) = &self.inputs[index];
         let book = &self.backtest.books()[index];
-        let stats = &self.stats.books[index];
-        let time = |at: fn(&(UtcMs, UtcMs)) -> UtcMs| stats.span.as_ref().map(at);
+        let figures = &self.stats.books[index];
+        let time = |at: fn(&(UtcMs, UtcMs)) -> UtcMs| figures.span.as_ref().map(at);
         let period_bars = self.stats.period_bars();
         let evaluated = self.config.strategies.iter().map(|strategy| {
-            let evaluated = stats.evaluated(*strategy);
+            let evaluated = figures.evaluated(*strategy);
             let share = Decimal::from(evaluated.bars).checked_div(Decimal::from(period_bars));
             let details = json!({
                 "from": evaluated.from, "bars": evaluated.bars, "share": share.map(rounded),
@@ -62,15 +62,15 @@ impl BacktestSummary<'_> {
             "candles": {
                 "source": description,
                 "interval": self.config.base,
-                "count": stats.candles,
+                "count": figures.candles,
                 "from": time(|(from, _)| *from),
                 "until": time(|(_, until)| *until),
                 "gaps": gaps.count,
                 "missing": gaps.missing,
-                "bridged": stats.bridged,
+                "bridged": figures.bridged,
                 "first_gap": gaps.first.map(|(from, until)| json!({ "from": from, "until": until })),
             },
-            "bars": { "count": stats.bars, "of": period_bars, "restarts": stats.restarts },
+            "bars": { "count": figures.bars, "of": period_bars, "restarts": figures.restarts },
             "evaluated": evaluated.collect::<Map<_, _>>(),
             "total": totals_json(&sums.unwrap_or_default()),
             "capital": status.capital,

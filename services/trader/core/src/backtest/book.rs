@@ -6,7 +6,7 @@ use protocol::event::PositionSide;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use super::BacktestError;
+use super::error::BacktestError;
 use super::value_bounds::MarkedValue;
 use crate::bar_history::HistoryBuilder;
 use crate::book::{
@@ -166,13 +166,12 @@ impl BacktestBook {
     }
 
     pub(super) fn warm_up_candle(&mut self, candle: &Candle) -> Result<(), BacktestError> {
-        match &mut self.history {
-            Some(history) => history.add_candle(candle)?,
-            None => {
-                let mut history = Box::new(HistoryBuilder::new(self.config.base)?);
-                history.add_candle(candle)?;
-                self.history = Some(history);
-            }
+        if let Some(history) = &mut self.history {
+            history.add_candle(candle)?;
+        } else {
+            let mut history = Box::new(HistoryBuilder::new(self.config.base)?);
+            history.add_candle(candle)?;
+            self.history = Some(history);
         }
         Ok(())
     }

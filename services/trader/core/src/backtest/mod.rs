@@ -6,23 +6,21 @@
 //! of that time are added.
 
 mod book;
+mod error;
 mod value_bounds;
 
 pub use book::{BacktestBook, BookStep, ClosedTrade};
+pub use error::BacktestError;
 
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use self::value_bounds::ValueBounds;
+use self::value_bounds::{DAY_MS, ValueBounds};
 use crate::account::{self, AccountEvent, AccountRecord, AccountState, Latch};
-use crate::bar_aggregator::OutOfOrder;
-use crate::book::{BookConfig, EntryPermission, FoldError};
+use crate::book::{BookConfig, EntryPermission};
 use crate::candle::Candle;
-use crate::market_state::MarketDataError;
 use crate::symbol_filters::SymbolFilters;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// The books of an account on past candles.
 #[derive(Debug, Clone)]
@@ -51,23 +49,6 @@ pub struct AccountStep {
     pub latch: Option<Latch>,
     /// Positions that the latch closed, with the index of the book.
     pub trades: Vec<(usize, ClosedTrade)>,
-}
-
-/// Error that ends a backtest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BacktestError {
-    /// The candles cannot be used.
-    #[error(transparent)]
-    Market(#[from] MarketDataError),
-    /// A decision that cannot be applied: a bug.
-    #[error("internal error: a decided record cannot be applied: {0}")]
-    Record(#[from] FoldError),
-}
-
-impl From<OutOfOrder> for BacktestError {
-    fn from(error: OutOfOrder) -> Self {
-        Self::Market(error.into())
-    }
 }
 
 impl Backtest {
@@ -139,10 +120,8 @@ impl Backtest {
     /// [`BacktestError::Record`] for a bug.
     #[inline]
     pub fn value_account(&mut self, close: UtcMs) -> Result<AccountStep, BacktestError> {
-        if !self.is_value_changed {
-            if !self.bounds.are_exceeded(self.equity_units(), close) {
-                return Ok(AccountStep::default());
-            }
+        if !self.is_value_changed && !self.bounds.are_exceeded(self.equity_units(), close) {
+            return Ok(AccountStep::default());
         }
         self.value_account_exactly(close)
     }

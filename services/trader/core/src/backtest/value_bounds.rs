@@ -5,11 +5,11 @@ use protocol::event::PositionSide;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use super::DAY_MS;
 use crate::account::AccountState;
 use crate::book::BookState;
 use crate::fixed_point::Price;
 
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// Decimal places of a price times a quantity, both in units of 1e-8.
 const PLACES: u32 = 16;
 

@@ -1,5 +1,7 @@
 //! Several books in one account, the warm-up before the traded period, and gaps.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use bearish_trader_core::backtest::{Backtest, ClosedTrade, OnHalt};
 use bearish_trader_core::book::BookConfig;
 use bearish_trader_core::candle::{Candle, Interval};
@@ -52,7 +54,7 @@ fn sum_over_the_books_is_the_account_and_a_latch_ends_all_of_them() {
         leverage: dec("5"),
         ..config()
     };
-    let mut latched = 0;
+    let mut ended = 0;
     for seed in 1..=6 {
         let markets: Vec<_> = (0..3)
             .map(|n| walk(seed * 3 + n, Interval::M15, 4_000))
@@ -76,13 +78,13 @@ fn sum_over_the_books_is_the_account_and_a_latch_ends_all_of_them() {
             assert_eq!(dec("5000") + pnl, backtest.books()[book].state().equity);
         }
         if let Some(at) = latches.first() {
-            latched += 1;
+            ended += 1;
             assert!(!backtest.has_position());
             let late = trades.iter().filter(|(_, trade)| trade.exit_at > *at);
             assert_eq!(late.count(), 0, "nothing trades after the latch");
         }
     }
-    assert!(latched > 1, "{latched}");
+    assert!(ended > 1, "{ended}");
 }
 
 #[test]

@@ -129,22 +129,19 @@ fn bars_of_exchange(candles: &[Candle], interval: Interval) -> Vec<Candle> {
             let c = last.close;
             bars.push(Candle::new(interval, next, c, c, c, c).unwrap());
         }
-        match bars.last_mut().filter(|bar| bar.open_time == opens) {
-            Some(bar) => {
-                bar.high = bar.high.max(candle.high);
-                bar.low = bar.low.min(candle.low);
-                bar.close = candle.close;
-            }
-            None => {
-                let Candle {
-                    open,
-                    high,
-                    low,
-                    close,
-                    ..
-                } = *candle;
-                bars.push(Candle::new(interval, opens, open, high, low, close).unwrap());
-            }
+        if let Some(bar) = bars.last_mut().filter(|bar| bar.open_time == opens) {
+            bar.high = bar.high.max(candle.high);
+            bar.low = bar.low.min(candle.low);
+            bar.close = candle.close;
+        } else {
+            let Candle {
+                open,
+                high,
+                low,
+                close,
+                ..
+            } = *candle;
+            bars.push(Candle::new(interval, opens, open, high, low, close).unwrap());
         }
     }
     // The last one is in progress.
