@@ -23,11 +23,12 @@ use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::streams;
 use rust_decimal::Decimal;
-use trader_core::book::{BookRecord, DropReason, Position, Trade};
+use trader_core::book::{BookRecord, DropReason, Entry, Position, Trade};
 use trader_core::entry::SignalRejection;
 
-/// Quiet minutes after the start of the exchange. The trader has time to start, and a book that was opened
-/// during the history is equal to one that is opened after it.
+/// Quiet minutes at the end of the history: no condition holds when the trader starts.
+const QUIET_MINUTES: i64 = 2 * 24 * 60;
+/// Quiet minutes after the start of the exchange, in which the trader has time to start.
 const CALM_MINUTES: i64 = 120;
 /// Minutes of a volatile market, with signals.
 const VOLATILE_MINUTES: i64 = 16 * 60;
@@ -36,7 +37,7 @@ const SPEED: &str = "600";
 /// Time within which the market is played to its end.
 const PLAY_TIMEOUT: Duration = Duration::from_secs(200);
 /// Seed with seven trades of two strategies, gains and losses, one of them across a funding time.
-const SEED: u64 = 30;
+const SEED: u64 = 12;
 
 /// Random number generator `SplitMix64`.
 struct SplitMix(u64);
@@ -51,15 +52,16 @@ impl SplitMix {
     }
 }
 
-/// Candle file of a quiet market, followed by a random walk of up to 0.2 % a minute.
+/// Candle file of a random walk of up to 0.2 % a minute, quiet around the start of the exchange. The regime in which the
+/// trader trades follows from the history.
 fn candle_csv() -> String {
     let mut random = SplitMix(SEED);
     let mut last = 400_000;
     csv(
         (0..WARM_UP_MINUTES + CALM_MINUTES + VOLATILE_MINUTES).map(|n| {
             let open: i64 = last;
-            if n < WARM_UP_MINUTES + CALM_MINUTES {
-                last = 400_000 + n % 2;
+            if (WARM_UP_MINUTES - QUIET_MINUTES..WARM_UP_MINUTES + CALM_MINUTES).contains(&n) {
+                last = open + 2 * (n % 2) - 1;
                 return [open, open.max(last), open.min(last), last];
             }
             let moved = open * (random.below(4_001) - 2_000) / 1_000_000;
@@ -78,6 +80,11 @@ fn run_backtest(file: &Path, folder: &Path) -> (String, Vec<String>) {
         .env_clear()
         .args(["backtest", "--symbol", "BTCUSDT", "--candles"])
         .args([file, Path::new("--trades"), &out])
+        // The history only warms up, as it does for a trader.
+        .args([
+            "--from",
+            &(START_MS + WARM_UP_MINUTES * MINUTE_MS).to_string(),
+        ])
         .output()
         .unwrap();
     assert!(run.status.success(), "{run:?}");
@@ -88,11 +95,14 @@ fn run_backtest(file: &Path, folder: &Path) -> (String, Vec<String>) {
 }
 
 /// A trade of the journal in the format of `trader backtest --trades`.
-fn trade_line(position: &Position, trade: &Trade) -> String {
+fn trade_line(entry: &Entry, position: &Position, trade: &Trade) -> String {
     let n = |value: Decimal| value.normalize();
     let fees = n(position.fee + trade.fee + trade.funding);
+    let regime = entry.regime.map_or_else(String::new, |regime| {
+        format!(r#","regime":{}"#, serde_json::to_string(&regime).unwrap())
+    });
     format!(
-        r#"{{"strategy":"{}","side":"{}","entry_time":{},"exit_time":{},"entry_price":{},"exit_price":{},"quantity":{},"fees":{fees},"funding":{},"pnl":{},"reason":"{}","equity":{}}}"#,
+        r#"{{"symbol":"BTCUSDT","strategy":"{}","side":"{}","entry_time":{},"exit_time":{},"entry_price":{},"exit_price":{},"quantity":{},"fees":{fees},"funding":{},"pnl":{},"reason":"{}","equity":{},"stop_price":{},"target_price":{},"rsi":{}{regime}}}"#,
         trade.strategy,
         trade.side,
         position.at.0,
@@ -104,6 +114,9 @@ fn trade_line(position: &Position, trade: &Trade) -> String {
         n(trade.pnl),
         trade.reason,
         n(trade.equity),
+        position.stop_price,
+        position.target_price,
+        n(entry.rsi),
     )
 }
 
@@ -118,12 +131,14 @@ struct JournalSummary {
 
 fn summarize_journal(journal: &Batches) -> JournalSummary {
     let (mut lines, mut late) = (Vec::new(), None);
-    let mut open = None;
+    let (mut entry, mut open) = (None, None);
     for record in journals::records([journal]) {
         match record {
+            BookRecord::EntryDecided(decided) => entry = Some(*decided),
             BookRecord::PositionOpened(position) => open = Some(*position),
             BookRecord::PositionClosed(trade) => {
-                lines.push(trade_line(&open.take().unwrap(), trade));
+                let position = open.take().unwrap();
+                lines.push(trade_line(&entry.unwrap(), &position, trade));
             }
             BookRecord::EntryDropped {
                 at,

@@ -125,11 +125,11 @@ async fn invalid_command_line_exits_64() {
 async fn backtest_with_an_unusable_candle_file_exits_78() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("candles.csv");
-    let text = "open_time,open,high,low,close\n0,1,1,1,1\n60000,1,1,1,1\n60000,1,1,1,1\n";
+    let text = "open_time,open,high,low,close\n0,1,1,1,1\n60000,1,1,1,1\n60000,1,2,1,1\n";
     std::fs::write(&file, text).unwrap();
     let nowhere = "/nowhere/candles.csv";
     let table: [(&str, &[&str]); 2] = [
-        (nowhere, &[nowhere, "No such file", "CSV or CSV.gz"]),
+        (nowhere, &[nowhere, "No such file", "CSV or JSON"]),
         (
             file.to_str().unwrap(),
             &["line 4", "open_time", "60000", "later than"],

@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use candle_file::{CandleReader, CandleRow, InvalidCandleFile};
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 
 use crate::candle::{AMOUNT_DECIMALS, Candle, PRICE_DECIMALS};
 use crate::interval::Interval;
@@ -14,6 +12,8 @@ use crate::symbols::Contract;
 const MAX_ROWS: usize = 3_000_000;
 /// Mean value of a trade in USDT, for files without trade counts.
 const TRADE_VALUE: i64 = 2_500 * 10_i64.pow(AMOUNT_DECIMALS);
+/// Units of the reader in a unit of an amount.
+const AMOUNT_UNIT: i64 = 10_i64.pow(PRICE_DECIMALS - AMOUNT_DECIMALS);
 /// Number of 30-minute candles in the default warm-up, as indicators of 30-minute bars need. Indicators of 4-hour
 /// bars need more.
 const DEFAULT_WARMUP_HALF_HOURS: i64 = 300;
@@ -114,27 +114,25 @@ impl Recording {
     }
 }
 
-/// The candle of the row that `reader` has read last.
+/// The candle of the row that `reader` has read last. Its prices have the units of the reader.
 fn candle(
     reader: &CandleReader,
     row: &CandleRow,
     contract: &Contract,
 ) -> Result<Candle, InvalidCandleFile> {
-    let price = |value| fixed(value, PRICE_DECIMALS);
-    let close = price(row.close);
-    let amount = |value: Option<Decimal>| value.map(|value| fixed(value, AMOUNT_DECIMALS));
+    let amount = |units: Option<i64>| units.map(|units| (units + AMOUNT_UNIT / 2) / AMOUNT_UNIT);
     let (volume, quote_volume) = volumes(
         amount(reader.volume()?),
         amount(reader.quote_volume()?),
-        close,
+        row.close,
         contract.step,
     );
     Ok(Candle {
         open_time: row.open_time_ms,
-        open: price(row.open),
-        high: price(row.high),
-        low: price(row.low),
-        close,
+        open: row.open,
+        high: row.high,
+        low: row.low,
+        close: row.close,
         volume,
         quote_volume,
         taker_volume: volume / 2,
@@ -181,12 +179,4 @@ fn check_interval(
             None => refuse("1, 3, 5, 15 or 30 minutes after the candle before, in ms".into()),
         },
     }
-}
-
-/// `value` in units of 10^-`decimals`, rounded. The reader's limit leaves room for 8 decimals in an integer.
-fn fixed(value: Decimal, decimals: u32) -> i64 {
-    (value * Decimal::from(10_i64.pow(decimals)))
-        .round()
-        .to_i64()
-        .unwrap_or(i64::MAX)
 }

@@ -92,12 +92,12 @@ fn invalid_value_is_reported_with_line_column_and_what_is_allowed() {
 
 #[test]
 fn missing_column_is_reported_with_the_header_found() {
-    let refused = read("time,open,high,low,close\n60000,1,1,1,1\n").unwrap_err();
+    let refused = read("when,open,high,low,close\n60000,1,1,1,1\n").unwrap_err();
     assert!(
         refused.contains("line 1, column open_time: missing"),
         "{refused}"
     );
-    assert!(refused.contains("time,open,high,low,close"), "{refused}");
+    assert!(refused.contains("when,open,high,low,close"), "{refused}");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn unreadable_empty_or_short_file_is_rejected() {
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("expected a readable CSV or CSV.gz file"),
+        refused.contains("expected a readable file of candles"),
         "{refused}"
     );
 }

@@ -13,7 +13,7 @@ use std::hint::black_box;
 
 use bearish_trader_core::backtest::{Backtest, OnHalt};
 use bearish_trader_core::book::BookConfig;
-use bearish_trader_core::candle::Candle;
+use bearish_trader_core::candle::{Candle, Interval};
 use bearish_trader_core::strategy::Strategy;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rust_decimal::Decimal;
@@ -23,24 +23,27 @@ use market::{YEAR, filters, year};
 /// Number of different years that the symbols share.
 const YEARS: u64 = 8;
 
-fn books(strategies: &[Strategy], count: usize) -> Vec<Backtest> {
+fn account(strategies: &[Strategy], books: usize) -> Backtest {
     let config = BookConfig {
         strategies: strategies.to_vec(),
         ..BookConfig::default()
     };
     let capital = Decimal::from(10_000);
-    let resume = OnHalt::UnlatchNextDay;
-    let book = || Backtest::new(config.clone(), filters(), capital, resume).unwrap();
-    (0..count).map(|_| book()).collect()
+    let symbols = vec![filters(); books];
+    Backtest::new(&config, symbols, capital, OnHalt::UnlatchNextDay).unwrap()
 }
 
-/// Every book gets its candle of a minute before the next minute begins.
-fn trade(books: &mut [Backtest], years: &[Vec<Candle>]) -> usize {
+/// Every book gets its candle of a minute before the account is valued and the next minute begins.
+fn trade(account: &mut Backtest, years: &[Vec<Candle>]) -> usize {
     let mut trades = 0;
+    let books = account.books().len();
     for minute in 0..years[0].len() {
-        for (book, year) in books.iter_mut().zip(years.iter().cycle()) {
-            trades += book.candle_closed(&year[minute]).unwrap().trades.len();
+        for (book, year) in (0..books).zip(years.iter().cycle()) {
+            let step = account.candle_closed(book, &year[minute]).unwrap();
+            trades += step.trades.len();
         }
+        let close = Interval::M1.close_of(years[0][minute].open_time);
+        trades += account.value_account(close).unwrap().trades.len();
     }
     trades
 }
@@ -56,8 +59,8 @@ fn candles(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(all));
             group.bench_function(BenchmarkId::new(name, symbols), |bencher| {
                 bencher.iter_batched_ref(
-                    || books(strategies, symbols),
-                    |books| black_box(trade(books, &years)),
+                    || account(strategies, symbols),
+                    |account| black_box(trade(account, &years)),
                     BatchSize::PerIteration,
                 );
             });

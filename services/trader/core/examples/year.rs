@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use bearish_trader_core::backtest::{Backtest, OnHalt};
 use bearish_trader_core::book::BookConfig;
-use bearish_trader_core::candle::Candle;
+use bearish_trader_core::candle::{Candle, Interval};
 use bearish_trader_core::strategy::Strategy;
 use rust_decimal::Decimal;
 
@@ -43,7 +43,8 @@ fn book() -> Backtest {
         ..BookConfig::default()
     };
     let capital = Decimal::from(10_000);
-    Backtest::new(config, market::filters(), capital, OnHalt::UnlatchNextDay).unwrap()
+    let symbols = vec![market::filters()];
+    Backtest::new(&config, symbols, capital, OnHalt::UnlatchNextDay).unwrap()
 }
 
 fn timed(year: &[Candle]) -> (f64, usize) {
@@ -51,7 +52,9 @@ fn timed(year: &[Candle]) -> (f64, usize) {
     let mut book = book();
     let mut trades = 0;
     for candle in year {
-        trades += book.candle_closed(candle).unwrap().trades.len();
+        trades += book.candle_closed(0, candle).unwrap().trades.len();
+        let close = Interval::M1.close_of(candle.open_time);
+        trades += book.value_account(close).unwrap().trades.len();
     }
     black_box(&book);
     (began.elapsed().as_secs_f64(), trades)
@@ -59,10 +62,11 @@ fn timed(year: &[Candle]) -> (f64, usize) {
 
 /// Number of bars on which each strategy's condition holds.
 fn signals(year: &[Candle]) -> usize {
-    let mut book = book();
+    let mut account = book();
     let mut count = 0;
     for candle in year {
-        let closed = book.candle_closed(candle).unwrap().bar_closed;
+        let closed = account.candle_closed(0, candle).unwrap().bar_closed;
+        let book = &account.books()[0];
         if let Some(sight) = book.strategy_inputs().filter(|_| closed) {
             count += book.matching_strategies(&sight).count();
         }

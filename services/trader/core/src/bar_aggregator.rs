@@ -4,6 +4,7 @@ use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::candle::{Candle, Interval};
+use crate::fixed_point::Price;
 
 /// Builds bars of one interval from closed candles of a shorter one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +92,13 @@ impl Aggregator {
     /// Open time of the first bar that has neither been emitted nor reported as missing; `None` before the first candle.
     pub const fn next_bar(&self) -> Option<UtcMs> {
         self.next_bar
+    }
+
+    /// Open time of the candle that is expected next, and the close of the newest one; `None` before the first candle, and
+    /// before the first one after [`Self::restart_at`].
+    pub fn expected_candle(&self) -> Option<(UtcMs, Price)> {
+        let (newest, partial) = (self.newest?, self.partial?);
+        Some((self.base.close_of(newest), partial.bar.close))
     }
 
     /// Fast path without a division: adds the candle if it follows the newest one and does not complete its bar. Returns
@@ -202,7 +210,6 @@ impl Aggregator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixed_point::Price;
 
     const MIN: i64 = 60_000;
 

@@ -98,7 +98,9 @@ pub fn report(
     at: UtcMs,
 ) -> BookReport {
     let status = status(state, last_price.map(|q| q.price));
-    let figures = state.performance.figures();
+    let figures = state
+        .performance
+        .figures(last_price.map(|newest| newest.at));
     let locked = last_price.and_then(|q| state.active_lock(q.at));
     let rejections = state.rejected_signals.iter();
     let rejected_entries = state.rejected_entries.iter();

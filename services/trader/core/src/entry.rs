@@ -193,17 +193,19 @@ pub fn bracket(
     })
 }
 
+/// Parts of one unit in which distances are exact: basis points of a price, and tenths of ATR14.
+const PARTS: i128 = 10_000;
+
 fn stop_price(signal: &Signal, tick: Price) -> Option<Price> {
     let distances = signal.strategy.distances();
-    let reference = i128::from(signal.reference_price.units());
     let by_atr = atr_distance(signal, distances.stop_tenths);
     let distance = match distances.max_stop_bp {
-        Some(bp) => by_atr.min(reference * i128::from(bp) / 10_000),
+        Some(bp) => by_atr.min(percent_distance(signal, bp)),
         None => by_atr,
     };
     let stop = match signal.side {
-        PositionSide::Long => price(reference - distance)?.floor_to(tick),
-        PositionSide::Short => price(reference + distance)?.ceil_to(tick),
+        PositionSide::Long => level_at_or_below(signal, -distance, tick)?,
+        PositionSide::Short => level_at_or_above(signal, distance, tick)?,
     };
     let on_its_side = match signal.side {
         PositionSide::Long => stop < signal.reference_price && stop > Price::ZERO,
@@ -213,29 +215,44 @@ fn stop_price(signal: &Signal, tick: Price) -> Option<Price> {
 }
 
 fn target_price(signal: &Signal, tick: Price) -> Option<Price> {
-    let reference = i128::from(signal.reference_price.units());
     let distance = match signal.strategy.distances().target {
-        TargetRule::Percent(bp) => reference * i128::from(bp) / 10_000,
-        TargetRule::Atr {
-            tenths,
-            min_bp: least_bp,
-        } => {
-            let by_atr = i128::from(signal.atr.units()) * i128::from(tenths) / 10;
-            by_atr.max(reference * i128::from(least_bp) / 10_000)
+        TargetRule::Percent(bp) => percent_distance(signal, bp),
+        TargetRule::Atr { tenths, min_bp } => {
+            atr_distance(signal, tenths).max(percent_distance(signal, min_bp))
         }
     };
     match signal.side {
-        PositionSide::Long => Some(price(reference + distance)?.floor_to(tick)),
+        PositionSide::Long => level_at_or_below(signal, distance, tick),
         PositionSide::Short => {
-            let target = price(reference - distance)?.ceil_to(tick);
+            let target = level_at_or_above(signal, -distance, tick)?;
             (target > Price::ZERO).then_some(target)
         }
     }
 }
 
-/// Distance of that many tenths of ATR14, in units of 1e-8, rounded up.
+/// Distance of that many tenths of ATR14, in [`PARTS`] of a unit.
 fn atr_distance(signal: &Signal, tenths: i64) -> i128 {
-    div_ceil(i128::from(signal.atr.units()) * i128::from(tenths), 10)
+    i128::from(signal.atr.units()) * i128::from(tenths) * (PARTS / 10)
+}
+
+/// Distance of that many basis points of the reference price, in [`PARTS`] of a unit.
+fn percent_distance(signal: &Signal, bp: i64) -> i128 {
+    i128::from(signal.reference_price.units()) * i128::from(bp)
+}
+
+/// The highest price on the tick grid that is at most the reference price plus `change`, in [`PARTS`] of a unit. This is
+/// the only rounding. `None` if it does not fit into a [`Price`].
+fn level_at_or_below(signal: &Signal, change: i128, tick: Price) -> Option<Price> {
+    let exact = i128::from(signal.reference_price.units()) * PARTS + change;
+    let tick = i128::from(tick.units().max(1));
+    price(exact.div_euclid(tick * PARTS) * tick)
+}
+
+/// The lowest price on the tick grid that is at least the reference price plus `change`; else as [`level_at_or_below`].
+fn level_at_or_above(signal: &Signal, change: i128, tick: Price) -> Option<Price> {
+    let exact = i128::from(signal.reference_price.units()) * PARTS + change;
+    let tick = i128::from(tick.units().max(1));
+    price(-(-exact).div_euclid(tick * PARTS) * tick)
 }
 
 /// With isolated margin a position is liquidated at a distance of about 1/leverage less the maintenance margin.
@@ -343,10 +360,6 @@ fn max_quantity(amount: Decimal, price: Price, lot: Qty) -> Option<Qty> {
 
 fn price(units: i128) -> Option<Price> {
     i64::try_from(units).ok().map(Price::from_units)
-}
-
-const fn div_ceil(dividend: i128, divisor: i128) -> i128 {
-    -((-dividend).div_euclid(divisor))
 }
 
 #[cfg(test)]
@@ -504,6 +517,20 @@ mod tests {
         assert_eq!(stop(short("0.00001", "0.00000101")), 1_000 + 122);
         assert_eq!(target(short("0.00001011", "0")), 999);
         assert_eq!(target(long("0.00001011", "0")), 1_026);
+    }
+
+    #[test]
+    fn percent_limit_is_rounded_once_at_the_tick() {
+        let tick = Price::from_units(10);
+        let at = |strategy, reference| signal(strategy, reference, "0.00001");
+        // 1.5 % below 9,005 units is 8,869.925: cut to whole units first, it would be the tick 8,870.
+        let long = at(Strategy::AdaptiveOversoldBounce, "0.00009005");
+        assert_eq!(stop_price(&long, tick), Some(Price::from_units(8_860)));
+        // 2 % above 9,001 units is 9,181.02; 2 % above 9,020 is 9,200.4.
+        for (reference, stop) in [("0.00009001", 9_190), ("0.0000902", 9_210)] {
+            let short = at(Strategy::AdaptiveShortTheRip, reference);
+            assert_eq!(stop_price(&short, tick), Some(Price::from_units(stop)));
+        }
     }
 
     #[test]

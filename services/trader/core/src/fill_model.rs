@@ -64,9 +64,15 @@ pub fn gross_pnl(side: PositionSide, entry: Price, exit: Price, quantity: Qty) -
 /// Funding interval of Binance, in milliseconds.
 const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
 
-/// Whether funding is due at this time.
-pub const fn is_funding_time(at: UtcMs) -> bool {
-    at.0.rem_euclid(FUNDING_INTERVAL_MS) == 0
+/// Whether a funding time lies after `paid_until`, up to and including `now`.
+pub const fn is_funding_due(paid_until: UtcMs, now: UtcMs) -> bool {
+    paid_until.0.div_euclid(FUNDING_INTERVAL_MS) < now.0.div_euclid(FUNDING_INTERVAL_MS)
+}
+
+/// Funding times after `paid_until`, up to and including `now`.
+pub fn funding_times(paid_until: UtcMs, now: UtcMs) -> impl Iterator<Item = UtcMs> {
+    let interval = |at: UtcMs| at.0.div_euclid(FUNDING_INTERVAL_MS);
+    (interval(paid_until)..interval(now)).map(|n| UtcMs((n + 1) * FUNDING_INTERVAL_MS))
 }
 
 /// Funding that a position pays at a funding time, in the quote currency, rounded half up to 1e-8; negative if received.

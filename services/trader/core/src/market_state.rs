@@ -6,15 +6,16 @@ use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::bar_aggregator::{Aggregator, BarGap, OutOfOrder};
+use crate::bar_history::BarHistory;
 use crate::candle::{Candle, Interval};
 use crate::fixed_point::Price;
 use crate::indicators::Indicators;
+use crate::missing_candles::{bridge, bridged};
 use crate::regime::RegimeState;
 use crate::strategy::{Signal, Strategy, StrategyInputs};
 use crate::volatility_breaker::VolatilityBreaker;
 
-/// Interval of the bars on which strategies are evaluated.
-pub const BAR: Interval = Interval::M30;
+pub use crate::bar_history::BAR;
 
 /// Bars that only warm up the indicators; strategies are evaluated from the next one on.
 pub const WARM_UP_BARS: u64 = 300;
@@ -33,25 +34,17 @@ pub struct MarketState {
     last_bar: Option<Candle>,
 }
 
-/// Closed bars for a warm-up, each list oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BarHistory {
-    /// Bars of 30 minutes.
-    pub bars: Vec<Candle>,
-    /// Bars of one hour.
-    pub hours: Vec<Candle>,
-    /// Bars of four hours.
-    pub four_hours: Vec<Candle>,
-}
-
 /// Result of one candle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CandleOutcome {
     /// Signal of the bar that this candle closed; `None` if it closed no bar or no strategy signals.
     pub signal: Option<Signal>,
-    /// Bars lost because candles are missing; `None` without a gap. The indicators have started over: fetch the bars and
-    /// call [`MarketState::warm_up`], or wait for [`WARM_UP_BARS`] bars.
+    /// Bars lost because candles were missing for longer than [`MAX_BRIDGED_MS`](crate::missing_candles::MAX_BRIDGED_MS);
+    /// `None` otherwise. The indicators have started over: fetch the bars and call [`MarketState::warm_up`], or wait for
+    /// [`WARM_UP_BARS`] bars.
     pub gap: Option<BarGap>,
+    /// Number of missing candles before this one that were bridged.
+    pub bridged: u32,
     /// Whether this candle closed a bar.
     pub bar_closed: bool,
 }
@@ -95,8 +88,8 @@ impl MarketState {
         (self.base == base).then_some(Self { strategies, ..self })
     }
 
-    /// Starts over with these closed bars. 30-minute bars before a gap are ignored. The next base candle is expected at
-    /// [`Self::next_bar_open`].
+    /// Starts over with these closed bars. Missing ones are bridged as [`missing_candles`](crate::missing_candles) says;
+    /// those before a gap that is too long are ignored. The next base candle is expected at [`Self::next_bar_open`].
     ///
     /// # Errors
     /// [`MarketDataError`] if bars are not ascending or are off their grid. The state must not be used then.
@@ -110,11 +103,11 @@ impl MarketState {
         }
         *self = Self::new(self.base, std::mem::take(&mut self.strategies))?;
         self.regime.warm_up(&history.hours, &history.four_hours);
-        for bar in &history.bars {
-            if self.has_gap_before(bar) {
+        for bar in bridged(BAR, &history.bars) {
+            if self.has_gap_before(&bar) {
                 self.reset();
             }
-            self.bar_closed(bar)?;
+            self.bar_closed(&bar)?;
         }
         if let Some(last) = self.last_bar {
             self.bar_aggregator.restart_at(BAR.close_of(last.open_time));
@@ -122,7 +115,8 @@ impl MarketState {
         Ok(())
     }
 
-    /// Adds the next closed base candle. A repeated or older candle changes nothing.
+    /// Adds the next closed base candle, after those that are missing before it. A repeated or older candle changes
+    /// nothing. A bar that a missing candle ends is closed without a signal: its time has passed.
     ///
     /// The last candle of the newest bar returns that bar's signal, also if the bar came from a warm-up: a candle that is
     /// delivered again after a restart has the same outcome.
@@ -139,6 +133,7 @@ impl MarketState {
 
     /// Handles every candle that is not an inner candle of a bar.
     fn take_boundary_candle(&mut self, candle: &Candle) -> Result<CandleOutcome, MarketDataError> {
+        let bridged = self.bridge_gap(candle)?;
         let aggregation = self.bar_aggregator.add_candle(candle)?;
         if aggregation.gap.is_some() {
             self.reset();
@@ -154,8 +149,29 @@ impl MarketState {
         Ok(CandleOutcome {
             signal,
             gap: aggregation.gap,
+            bridged,
             bar_closed: aggregation.bar.is_some(),
         })
+    }
+
+    /// Adds the candles that are missing before this one; returns their number.
+    fn bridge_gap(&mut self, candle: &Candle) -> Result<u32, MarketDataError> {
+        let after_warm_up = || Some((self.next_bar_open()?, self.last_close()?));
+        let expected = self.bar_aggregator.expected_candle();
+        let Some((expected, last_close)) = expected.or_else(after_warm_up) else {
+            return Ok(0);
+        };
+        if self.base.open_of(candle.open_time) != candle.open_time {
+            return Ok(0);
+        }
+        let mut count = 0;
+        for missing in bridge(self.base, expected, candle.open_time, last_close) {
+            count += 1;
+            if let Some(bar) = self.bar_aggregator.add_candle(&missing)?.bar {
+                self.bar_closed(&bar)?;
+            }
+        }
+        Ok(count)
     }
 
     /// The signal of the newest closed bar, for a trader that started just after it; `None` if no strategy signals.

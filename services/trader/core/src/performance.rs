@@ -43,7 +43,8 @@ pub struct PerformanceFigures {
     /// Largest fall of the realized equity from a peak, as a share of the peak.
     pub max_drawdown: Decimal,
     /// Sharpe ratio: mean of the daily returns divided by their sample standard deviation, times the square root of 365,
-    /// without a risk-free rate. Days without a trade count as 0. `None` before two days, or if all returns are equal.
+    /// without a risk-free rate. Every day from the first entry on counts, as 0 without a trade. `None` before two days, or
+    /// if all returns are equal.
     pub sharpe: Option<Decimal>,
     /// Time with an open position, in milliseconds.
     pub in_market_ms: i64,
@@ -75,34 +76,38 @@ impl Performance {
         self.max_drawdown = self.max_drawdown.max(drawdown(self.peak, equity));
         let held = at.0.saturating_sub(opened.0).max(0);
         self.in_market_ms = self.in_market_ms.saturating_add(held);
-        self.daily_returns.add_trade(at, pnl, equity);
+        self.daily_returns.add_trade(opened, at, pnl, equity);
     }
 
-    /// The figures of all trades so far.
-    pub fn figures(&self) -> PerformanceFigures {
+    /// The figures of all trades so far. `until`: the newest known time, up to which days without a trade count; `None` for
+    /// the last trade.
+    pub fn figures(&self, until: Option<UtcMs>) -> PerformanceFigures {
         PerformanceFigures {
             gross_profit: self.gross_profit,
             gross_loss: self.gross_loss,
             profit_factor: self.gross_profit.checked_div(self.gross_loss).map(rounded),
             max_drawdown: rounded(self.max_drawdown),
-            sharpe: self.daily_returns.sharpe().map(rounded),
+            sharpe: self.daily_returns.sharpe(until).map(rounded),
             in_market_ms: self.in_market_ms,
         }
     }
 }
 
 impl DailyReturns {
-    fn add_trade(&mut self, at: UtcMs, pnl: Decimal, equity: Decimal) {
-        let day = at.0.div_euclid(DAY_MS);
+    fn add_trade(&mut self, opened: UtcMs, at: UtcMs, pnl: Decimal, equity: Decimal) {
+        let day = day_of(at);
         let before = match self.current {
             Some((same, before, _)) if same >= day => before,
             Some((last, before, after)) => {
                 self.add_day(change(before, after));
                 // Days without a trade have a return of zero.
-                self.count += u64::try_from(day - last - 1).unwrap_or(0);
+                self.count += days(last + 1, day);
                 after
             }
-            None => equity.saturating_sub(pnl),
+            None => {
+                self.count += days(day_of(opened), day);
+                equity.saturating_sub(pnl)
+            }
         };
         self.current = Some((day, before, equity));
     }
@@ -114,22 +119,32 @@ impl DailyReturns {
         self.squares = self.squares.saturating_add(square);
     }
 
-    fn sharpe(&self) -> Option<Decimal> {
-        let mut days = self.clone();
-        let (_, before, after) = days.current?;
-        days.add_day(change(before, after));
-        if days.count < 2 {
+    fn sharpe(&self, until: Option<UtcMs>) -> Option<Decimal> {
+        let mut returns = self.clone();
+        let (day, before, after) = returns.current?;
+        returns.add_day(change(before, after));
+        returns.count += until.map_or(0, |until| days(day, day_of(until)));
+        if returns.count < 2 {
             return None;
         }
-        let n = Decimal::from(days.count);
-        let mean = days.sum.checked_div(n)?;
-        let spread = days
+        let n = Decimal::from(returns.count);
+        let mean = returns.sum.checked_div(n)?;
+        let spread = returns
             .squares
             .checked_sub(n.checked_mul(mean)?.checked_mul(mean)?)?;
         let deviation = spread.checked_div(n - Decimal::ONE)?.sqrt()?;
         mean.checked_div(deviation)?
             .checked_mul(Decimal::from(365).sqrt()?)
     }
+}
+
+const fn day_of(at: UtcMs) -> i64 {
+    at.0.div_euclid(DAY_MS)
+}
+
+/// Number of days from `from` up to, but not including, `until`; 0 if that is earlier.
+fn days(from: i64, until: i64) -> u64 {
+    u64::try_from(until.saturating_sub(from)).unwrap_or(0)
 }
 
 /// Fall of `equity` below `peak`, as a share of the peak; zero if it is above.
@@ -165,7 +180,7 @@ mod tests {
             let at = UtcMs(day * DAY_MS + 7_200_000);
             performance.add_trade(UtcMs(at.0 - 3_600_000), at, dec(pnl), equity);
         }
-        performance.figures()
+        performance.figures(None)
     }
 
     #[test]
@@ -178,6 +193,20 @@ mod tests {
         assert_eq!(figures.max_drawdown, dec("0.02"));
         assert_eq!(figures.sharpe, Some(dec("6.489637")));
         assert_eq!(figures.in_market_ms, 4 * 3_600_000);
+    }
+
+    #[test]
+    fn days_before_and_after_the_trades_count() {
+        let mut performance = Performance::default();
+        performance.start(dec("1000"));
+        let day = |n: i64| UtcMs(n * DAY_MS + 7_200_000);
+        performance.add_trade(day(0), day(2), dec("50"), dec("1050"));
+        performance.add_trade(day(3), day(3), dec("-21"), dec("1029"));
+        let sharpe = |until| performance.figures(until).sharpe;
+        // Computed with numpy: returns 0, 0, 0.05, -0.02 a day, and six days more without a trade.
+        assert_eq!(sharpe(None), Some(dec("4.798510")));
+        assert_eq!(sharpe(Some(day(3))), Some(dec("4.798510")));
+        assert_eq!(sharpe(Some(day(9))), Some(dec("3.243663")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bar_aggregator::{Aggregator, OutOfOrder};
 use crate::candle::{Candle, Interval};
 use crate::indicators::{Atr, Emas, Rsi, Window, percentile};
+use crate::missing_candles::bridged;
 
 /// Number of 1-hour bars over which the change of the price is measured.
 const CHANGE_BARS: usize = 10;
@@ -109,13 +110,13 @@ impl RegimeState {
         })
     }
 
-    /// Adds closed 1-hour and 4-hour bars, oldest first. Shorter bars within them that are added later change nothing.
+    /// Adds closed 1-hour and 4-hour bars, oldest first; missing ones are bridged. Shorter bars within them that are added later change nothing.
     pub fn warm_up(&mut self, hours: &[Candle], four_hours: &[Candle]) {
-        for bar in hours {
-            self.momentum.update(bar);
+        for bar in bridged(Interval::H1, hours) {
+            self.momentum.update(&bar);
         }
-        for bar in four_hours {
-            self.trend.update(bar);
+        for bar in bridged(Interval::H4, four_hours) {
+            self.trend.update(&bar);
         }
         if let Some(last) = hours.last() {
             self.hour_aggregator

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use exchange::DataClient;
 use protocol::heartbeat::{ComponentState, Heartbeat, LifetimeCounters, ProcessPhase};
-use protocol::ids::{AccountKey, ProcessRole};
+use protocol::host_command;
+use protocol::ids::{AccountKey, Mode, ProcessRole};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::components::{ComponentSource, ProcessStatus};

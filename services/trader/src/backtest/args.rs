@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use candle_file::{ColumnNames, InvalidColumns};
 use clap::Args;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
 use runtime::exit_error::ExitError;
 use runtime::settings::whole_number;
 use runtime::stdout::OutputArgs;
@@ -17,18 +19,33 @@ use trader_core::fixed_point::{Price, Qty};
 use trader_core::protections::Protections;
 use trader_core::strategy::Strategy;
 
+use super::candles_arg::CandlesArg;
+use super::period::utc_time;
 use crate::settings::{strategy, symbol};
 
 /// Flags of `trader backtest`
 #[derive(Debug, Clone, Args)]
 pub struct BacktestArgs {
-    /// Symbol of the candles
+    /// Symbol of the candles that name none
     #[arg(long, value_name = "SYMBOL", value_parser = symbol)]
-    pub symbol: SubjectToken,
+    pub symbol: Option<SubjectToken>,
 
-    /// CSV or CSV.gz with the columns `open_time` (ms), open, high, low, close
-    #[arg(long, value_name = "FILE")]
-    pub candles: PathBuf,
+    /// Files of candles of a symbol: paths, directories, patterns, or - for standard input; CSV or JSON, plain, gzip or zip.
+    /// Repeatable, for files that follow each other and for further symbols, which share the account
+    #[arg(long, value_name = "[SYMBOL=]FILE", required = true, num_args = 1..)]
+    pub candles: Vec<CandlesArg>,
+
+    /// Columns of the CSV files that are not found by their usual names: time=NAME,open=NAME,...
+    #[arg(long, value_name = "COLUMN=NAME,...", default_value = "", hide_default_value = true, value_parser = columns)]
+    pub columns: ColumnNames,
+
+    /// First time that is traded, a date or a time in UTC; candles before it warm up the indicators
+    #[arg(long, value_name = "TIME", value_parser = utc_time)]
+    pub from: Option<UtcMs>,
+
+    /// First time that is not traded any more, a date or a time in UTC
+    #[arg(long, value_name = "TIME", value_parser = utc_time)]
+    pub to: Option<UtcMs>,
 
     /// File for the closed trades, one JSON object per line
     #[arg(long, value_name = "FILE")]
@@ -38,21 +55,20 @@ pub struct BacktestArgs {
     #[arg(long, value_name = "FILE")]
     pub signals: Option<PathBuf>,
 
+    /// File for the equity at each 30-minute bar, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub equity: Option<PathBuf>,
+
     /// PNG file for a chart of the equity
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
 
-    /// Strategies in order of precedence; of two signals on one bar the first is used
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = Strategy::default_list(),
-        value_parser = strategy
-    )]
+    /// Strategies in order of precedence; of two signals on one bar the first is used. Without the flag all; a strategy that
+    /// is named must be able to trade
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = strategy)]
     pub strategies: Vec<Strategy>,
 
-    /// Capital of the book in USDT
+    /// Capital of the account in USDT, of which each symbol's book has an equal share
     #[arg(long, value_name = "USDT", default_value = "10000", allow_negative_numbers = true,
           value_parser = capital)]
     pub capital_usdt: Decimal,
@@ -106,14 +122,14 @@ impl BacktestArgs {
     ///
     /// # Errors
     /// Exit 64 for flags that do not fit together.
-    pub fn config(&self, base: Interval) -> Result<BookConfig, ExitError> {
+    pub(super) fn config(&self, base: Interval) -> Result<BookConfig, ExitError> {
         let config = BookConfig {
             base,
             leverage: Decimal::from(self.leverage),
             fee_rate: self.fee_rate,
             slippage_rate: self.slippage_rate,
             funding_rate: self.funding_rate,
-            strategies: self.strategies.clone(),
+            strategies: self.chosen_strategies(),
             protections: self.protections,
             live: None,
         };
@@ -125,7 +141,14 @@ impl BacktestArgs {
     ///
     /// # Errors
     /// Exit 64 naming the flag.
-    pub fn check(&self) -> Result<(), ExitError> {
+    pub(super) fn check(&self) -> Result<(), ExitError> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from >= to
+        {
+            return Err(usage(format!(
+                "--to {to}: expected a time after --from, {from}"
+            )));
+        }
         for (n, strategy) in self.strategies.iter().enumerate() {
             if self.strategies[..n].contains(strategy) {
                 return Err(usage(format!(
@@ -136,8 +159,17 @@ impl BacktestArgs {
         Ok(())
     }
 
+    /// The strategies in order of precedence.
+    pub(super) fn chosen_strategies(&self) -> Vec<Strategy> {
+        if self.strategies.is_empty() {
+            Strategy::ALL.to_vec()
+        } else {
+            self.strategies.clone()
+        }
+    }
+
     /// What happens after an account breaker.
-    pub const fn on_halt(&self) -> OnHalt {
+    pub(super) const fn on_halt(&self) -> OnHalt {
         if self.continue_after_halt {
             OnHalt::UnlatchNextDay
         } else {
@@ -149,6 +181,14 @@ impl BacktestArgs {
 /// Exit 64: an invalid command line.
 pub(super) fn usage(message: impl Into<String>) -> ExitError {
     ExitError::new(ExitCode::Usage, message)
+}
+
+fn columns(text: &str) -> Result<ColumnNames, String> {
+    if text.is_empty() {
+        return Ok(ColumnNames::default());
+    }
+    text.parse()
+        .map_err(|error: InvalidColumns| error.to_string())
 }
 
 fn capital(text: &str) -> Result<Decimal, String> {

@@ -24,7 +24,8 @@ impl Serialize for ExactDecimal {
 
 /// One line of the trades file: a closed trade.
 #[derive(Serialize)]
-pub(super) struct TradeLine {
+pub(super) struct TradeLine<'a> {
+    symbol: &'a str,
     strategy: Strategy,
     side: PositionSide,
     entry_time: UtcMs,
@@ -37,12 +38,18 @@ pub(super) struct TradeLine {
     pnl: ExactDecimal,
     reason: ExitReason,
     equity: ExactDecimal,
+    stop_price: ExactDecimal,
+    target_price: ExactDecimal,
+    rsi: ExactDecimal,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regime: Option<Regime>,
 }
 
-impl TradeLine {
+impl<'a> TradeLine<'a> {
     /// The line of this trade.
-    pub(super) fn from_trade(trade: &ClosedTrade) -> Self {
+    pub(super) fn new(symbol: &'a str, trade: &ClosedTrade) -> Self {
         Self {
+            symbol,
             strategy: trade.strategy,
             side: trade.side,
             entry_time: trade.entry_at,
@@ -55,13 +62,18 @@ impl TradeLine {
             pnl: ExactDecimal(trade.pnl),
             reason: trade.reason,
             equity: ExactDecimal(trade.equity),
+            stop_price: ExactDecimal(trade.stop_price),
+            target_price: ExactDecimal(trade.target_price),
+            rsi: ExactDecimal(trade.rsi),
+            regime: trade.regime,
         }
     }
 }
 
 /// One line of the signals file: a 30m candle on which a strategy's condition holds.
 #[derive(Serialize)]
-pub(super) struct SignalLine {
+pub(super) struct SignalLine<'a> {
+    symbol: &'a str,
     open_time: UtcMs,
     strategy: Strategy,
     rsi: f64,
@@ -73,11 +85,17 @@ pub(super) struct SignalLine {
     regime: Option<Regime>,
 }
 
-impl SignalLine {
+impl<'a> SignalLine<'a> {
     /// The line of this strategy for the candle that opened at `open_time`.
-    pub(super) fn new(open_time: UtcMs, strategy: Strategy, sight: &StrategyInputs) -> Self {
+    pub(super) fn new(
+        symbol: &'a str,
+        open_time: UtcMs,
+        strategy: Strategy,
+        sight: &StrategyInputs,
+    ) -> Self {
         let values = sight.values;
         Self {
+            symbol,
             open_time,
             strategy,
             rsi: values.rsi14,
@@ -87,6 +105,21 @@ impl SignalLine {
             atr: values.atr14,
             regime: sight.regime.filter(|_| strategy.is_adaptive()),
         }
+    }
+}
+
+/// One line of the equity file: the equity of the account, marked to market.
+#[derive(Serialize)]
+pub(super) struct EquityLine {
+    time: UtcMs,
+    equity: f64,
+}
+
+impl EquityLine {
+    /// The line of this time; the equity is rounded to 1e-8.
+    pub(super) fn new(time: UtcMs, equity: f64) -> Self {
+        let equity = (equity * 1e8).round() / 1e8;
+        Self { time, equity }
     }
 }
 

@@ -103,6 +103,8 @@ pub(super) struct OutputFiles {
     pub(super) trades: Option<OutputFile>,
     /// The file of `--signals`: candles on which a condition holds.
     pub(super) signals: Option<OutputFile>,
+    /// The file of `--equity`: the equity at each bar.
+    pub(super) equity: Option<OutputFile>,
     /// The file of `--plot`: the equity as a picture.
     pub(super) plot: Option<OutputFile>,
 }
@@ -113,7 +115,10 @@ impl OutputFiles {
     /// # Errors
     /// Exit 78 for a file that cannot be written, or that is another file of this run.
     pub(super) fn create(args: &BacktestArgs) -> Result<Self, ExitError> {
-        let mut taken = vec![("--candles", resolved_path(&args.candles))];
+        let mut taken: Vec<(&str, PathBuf)> = args
+            .candle_paths()
+            .map(|path| ("--candles", resolved_path(path)))
+            .collect();
         let mut create = |flag, path: &Option<PathBuf>| {
             let Some(path) = path else { return Ok(None) };
             let own = resolved_path(path);
@@ -128,6 +133,7 @@ impl OutputFiles {
         Ok(Self {
             trades: create("--trades", &args.trades)?,
             signals: create("--signals", &args.signals)?,
+            equity: create("--equity", &args.equity)?,
             plot: create("--plot", &args.plot)?,
         })
     }
@@ -137,7 +143,7 @@ impl OutputFiles {
     /// # Errors
     /// Exit 78 with the system's error.
     pub(super) fn finish(self) -> Result<(), ExitError> {
-        [self.trades, self.signals, self.plot]
+        [self.trades, self.signals, self.equity, self.plot]
             .into_iter()
             .flatten()
             .try_for_each(OutputFile::finish)

@@ -1,37 +1,45 @@
 //! The printed summary of a backtest.
 
 use std::fmt::{Display, Write as _};
-use std::path::Path;
 
 use protocol::duration::format_ms;
-use protocol::time::UtcMs;
-use rust_decimal::{Decimal, RoundingStrategy};
-use trader_core::backtest::Backtest;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
+use trader_core::backtest::{Backtest, BacktestBook};
 use trader_core::book::BookConfig;
+use trader_core::strategy::Strategy;
 
 use super::args::BacktestArgs;
 use super::candles::CandleGaps;
-use super::stats::{BacktestStats, TradeTotals};
+use super::format::{
+    amount, grouped, hundredths, minute, names, percent, rate, ratio, signed_percent, two_decimals,
+};
+use super::stats::{BacktestStats, BookStats};
+use super::totals::TradeTotals;
+
+/// Months that the summary lists one by one.
+const MAX_MONTHS_LISTED: usize = 24;
 
 /// The data of the summary.
 pub(super) struct BacktestSummary<'a> {
     /// Flags of the command.
     pub(super) args: &'a BacktestArgs,
-    /// Configuration of the book that follows from the flags.
+    /// Configuration of the books that follows from the flags.
     pub(super) config: &'a BookConfig,
-    /// Gaps of the candle file.
-    pub(super) gaps: CandleGaps,
-    /// The book after the last candle.
-    pub(super) book: &'a Backtest,
+    /// Description and gaps of the files of each book.
+    pub(super) inputs: &'a [(String, CandleGaps)],
+    /// The account after the last candle.
+    pub(super) backtest: &'a Backtest,
     /// Statistics of the run.
     pub(super) stats: &'a BacktestStats,
 }
 
 /// Lines of the summary, with the labels in the first column.
-struct TextTable(String);
+pub(super) struct TextTable(String);
 
 impl TextTable {
-    fn line(&mut self, label: &str, text: impl Display) {
+    /// Adds a line.
+    pub(super) fn line(&mut self, label: &str, text: impl Display) {
         // Writing to a string does not fail.
         let _ = writeln!(self.0, "{label:<13} {text}");
     }
@@ -45,50 +53,62 @@ impl BacktestSummary<'_> {
     /// The text of the summary.
     pub(super) fn text(&self) -> String {
         let mut page = TextTable(String::new());
-        self.candles(&mut page);
+        self.warnings(&mut page);
+        self.coarse_ticks(&mut page);
+        for index in 0..self.inputs.len() {
+            self.candles(index, &mut page);
+        }
         self.settings(&mut page);
         page.blank();
         self.trades(&mut page);
         page.blank();
         self.equity(&mut page);
+        self.ratios(&mut page);
         self.rejections(&mut page);
         self.latches(&mut page);
+        self.months(&mut page);
         page.0
     }
 
-    fn candles(&self, page: &mut TextTable) {
-        let BacktestStats {
-            candles,
-            span,
-            bars,
-            evaluated_from: judged_from,
-            ..
-        } = self.stats;
-        let file = self.args.candles.file_name().map(Path::new);
-        let file = file.map_or_else(String::new, |name| name.display().to_string());
-        page.line(self.args.symbol.as_str(), file);
-        page.line(
-            "candles",
-            format!("{} of {}", grouped(candles), self.config.base),
-        );
-        if let Some((from, until)) = span {
-            let length = until.millis_since(*from);
+    fn candles(&self, index: usize, page: &mut TextTable) {
+        let (description, gaps) = &self.inputs[index];
+        let book = &self.stats.books[index];
+        page.line(self.symbol(index), description);
+        let (candles, base) = (grouped(&book.candles), self.config.base);
+        page.line("candles", format!("{candles} of {base}"));
+        if let Some((from, until)) = book.span {
+            let length = format_ms(until.millis_since(from));
             page.line(
                 "span",
-                format!(
-                    "{} to {} ({})",
-                    minute(*from),
-                    minute(*until),
-                    format_ms(length)
-                ),
+                format!("{} to {} ({length})", minute(from), minute(until)),
             );
         }
-        page.line("gaps", gaps(&self.gaps));
-        let judged = judged_from.map_or_else(
+        page.line("gaps", gap_text(gaps, book));
+        let evaluated_from = self
+            .config
+            .strategies
+            .iter()
+            .filter_map(|s| book.evaluated(*s).from);
+        let evaluated = evaluated_from.min().map_or_else(
             || "too few to judge any: the first 300 in a row warm the indicators up".to_owned(),
             |from| format!("judged from {} on", minute(from)),
         );
-        page.line("30m bars", format!("{} complete, {judged}", grouped(bars)));
+        page.line(
+            "30m bars",
+            format!("{} complete, {evaluated}", grouped(&book.bars)),
+        );
+        let mut label = "could trade";
+        for is_adaptive in [true, false] {
+            let all = self.config.strategies.iter().copied();
+            let group: Vec<Strategy> = all.filter(|s| s.is_adaptive() == is_adaptive).collect();
+            if let Some(first) = group.first() {
+                page.line(
+                    label,
+                    format!("{}: {}", names(&group), self.readiness(book, *first)),
+                );
+                label = "";
+            }
+        }
     }
 
     fn settings(&self, page: &mut TextTable) {
@@ -100,6 +120,25 @@ impl BacktestSummary<'_> {
             protections,
             ..
         } = self.config;
+        if let Some((from, until)) = self.stats.period {
+            let length = format_ms(until.millis_since(from));
+            page.line(
+                "traded",
+                format!("{} to {} ({length})", minute(from), minute(until)),
+            );
+        } else {
+            page.line("traded", "nothing: no candle is in the period");
+        }
+        let account = match self.backtest.books() {
+            [_] => "this book alone: a trader's breakers judge all books of the account together"
+                .to_owned(),
+            books => format!(
+                "{} books of {} each; the breakers judge them together",
+                books.len(),
+                amount(books[0].state().capital)
+            ),
+        };
+        page.line("account", account);
         page.line(
             "settings",
             format!(
@@ -114,36 +153,87 @@ impl BacktestSummary<'_> {
     }
 
     fn trades(&self, page: &mut TextTable) {
-        let _ = writeln!(
-            page.0,
-            "{:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
-            "STRATEGY", "TRADES", "WON", "FACTOR", "PNL", "FEES", "FUNDING", "AVG HOLD"
-        );
-        for strategy in &self.args.strategies {
-            let sums = self.stats.strategies.get(strategy);
-            row(page, strategy.as_str(), &sums.copied().unwrap_or_default());
+        let totals = &self.stats.totals;
+        heading(page, "STRATEGY");
+        for strategy in &self.config.strategies {
+            let sums = totals.by_strategy.get(strategy).copied();
+            row(page, strategy.as_str(), &sums.unwrap_or_default());
         }
-        row(page, "total", &self.stats.total());
+        row(page, "total", &totals.all);
+        if self.inputs.len() > 1 {
+            page.blank();
+            heading(page, "BOOK");
+            for index in 0..self.inputs.len() {
+                let sums = totals.by_book.get(&index).copied();
+                row(page, self.symbol(index), &sums.unwrap_or_default());
+            }
+        }
+        if totals.all.count == 0 {
+            return;
+        }
+        page.blank();
+        heading(page, "SIDE, EXIT");
+        for (side, sums) in ["long", "short"].iter().zip(&totals.by_side) {
+            row(page, side, sums);
+        }
+        for (reason, sums) in &totals.by_reason {
+            row(page, reason, sums);
+        }
     }
 
     fn equity(&self, page: &mut TextTable) {
-        let status = self.book.status();
-        let figures = self.book.book().performance.figures();
-        let change = (status.equity - self.args.capital_usdt).checked_div(self.args.capital_usdt);
+        let (capital, equity) = (self.backtest.capital(), self.backtest.equity());
+        let change = (equity - capital).checked_div(capital);
+        let dash = || "-".to_owned();
         page.line(
             "equity",
             format!(
-                "{} -> {} ({})",
-                amount(self.args.capital_usdt),
-                amount(status.equity),
-                change.map_or_else(|| "-".to_owned(), signed_percent)
+                "{} -> {} ({}); buy and hold {}",
+                amount(capital),
+                amount(equity),
+                change.map_or_else(dash, signed_percent),
+                self.stats.buy_and_hold().map_or_else(dash, signed_percent)
             ),
         );
+        for book in self.backtest.books() {
+            self.open_position(book, page);
+        }
+        let drawdown = self
+            .stats
+            .valuation
+            .as_ref()
+            .and_then(|value| value.max_drawdown);
+        let marked = drawdown.map_or_else(
+            || "none".to_owned(),
+            |worst| {
+                let depth = Decimal::from_f64(worst.depth).unwrap_or_default();
+                let (from, until) = (minute(worst.peak_at), minute(worst.low_at));
+                format!("{}, {from} to {until}", percent(depth))
+            },
+        );
+        page.line("max drawdown", format!("{marked} (marked at every candle)"));
+        let longest = self
+            .stats
+            .valuation
+            .as_ref()
+            .map_or(0, |value| value.longest_drawdown_ms);
+        page.line(
+            "",
+            format!("longest time below a peak {}", format_ms(longest)),
+        );
+    }
+
+    fn open_position(&self, book: &BacktestBook, page: &mut TextTable) {
+        let status = book.status();
         if let Some(position) = status.position {
+            let symbol = match self.inputs.len() {
+                1 => String::new(),
+                _ => format!("{} ", book.symbol()),
+            };
             page.line(
                 "still open",
                 format!(
-                    "{} {} at {} by {}, unrealized {}",
+                    "{symbol}{} {} at {} by {}, unrealized {}",
                     position.side,
                     position.quantity,
                     position.entry_price,
@@ -152,49 +242,93 @@ impl BacktestSummary<'_> {
                 ),
             );
         }
-        let marked = self.stats.valuation.max_drawdown.map_or_else(
-            || "none".to_owned(),
-            |(depth, from, to)| format!("{}, {} to {}", percent(depth), minute(from), minute(to)),
-        );
-        page.line("max drawdown", format!("{marked} (marked to market)"));
-        page.line(
-            "",
-            format!("{} of the realized equity", percent(figures.max_drawdown)),
-        );
-        let sharpe = figures
-            .sharpe
-            .map_or_else(|| "-".to_owned(), |s| format!("{:.2}", hundredths(s)));
-        page.line(
-            "Sharpe",
-            format!("{sharpe} (realized, daily returns, annualized)"),
-        );
-        let exposure = self.exposure().map_or_else(
-            || "-".to_owned(),
-            |share| format!("{} of the time", percent(share)),
-        );
-        page.line("exposure", exposure);
     }
 
-    /// Share of the time in which a position was open, from 0 to 1; `None` without candles.
+    fn ratios(&self, page: &mut TextTable) {
+        let ratios = self.stats.ratios();
+        let totals = &self.stats.totals.all;
+        let days = self
+            .stats
+            .valuation
+            .as_ref()
+            .map_or(0, |value| value.returns().len());
+        let dash = || "-".to_owned();
+        page.line(
+            "Sharpe",
+            format!(
+                "{}, Sortino {}, Calmar {} ({days} daily returns, marked to market, annualized)",
+                two_decimals(ratios.sharpe),
+                two_decimals(ratios.sortino),
+                two_decimals(ratios.calmar)
+            ),
+        );
+        page.line(
+            "CAGR",
+            format!(
+                "{}, volatility {} a year",
+                ratio(ratios.cagr).map_or_else(dash, signed_percent),
+                ratio(ratios.volatility).map_or_else(dash, percent)
+            ),
+        );
+        page.line(
+            "per trade",
+            format!(
+                "expectancy {}, average win {}, average loss {}",
+                totals.expectancy().map_or_else(dash, amount),
+                totals.average_win().map_or_else(dash, amount),
+                totals.average_loss().map_or_else(dash, amount)
+            ),
+        );
+        let exposure = self.exposure().map_or_else(dash, percent);
+        let turnover = self
+            .turnover()
+            .map_or_else(dash, |t| format!("{:.1}", t.round_dp(1)));
+        page.line(
+            "exposure",
+            format!("{exposure} of the time, turnover {turnover} x capital"),
+        );
+    }
+
+    /// Share of the time in which a book had a position, from 0 to 1, as the mean of all books; `None` without candles.
     pub(super) fn exposure(&self) -> Option<Decimal> {
-        let (from, until) = self.stats.span?;
-        let closed_ms = self.book.book().performance.figures().in_market_ms;
-        let open = self.book.status().position;
-        let open = open.map_or(0, |p| until.millis_since(p.at));
-        let held = Decimal::from(closed_ms).saturating_add(Decimal::from(open));
-        let span = Decimal::from(until.millis_since(from));
+        let (from, until) = self.stats.period?;
+        let books = self.backtest.books();
+        let held: Decimal = books
+            .iter()
+            .map(|book| {
+                let closed_ms = book.state().performance.figures(None).in_market_ms;
+                let open = book.status().position;
+                let open_ms = open.map_or(0, |p| until.millis_since(p.at));
+                Decimal::from(closed_ms).saturating_add(Decimal::from(open_ms))
+            })
+            .sum();
+        let span = Decimal::from(until.millis_since(from)) * Decimal::from(books.len());
         Some(held.checked_div(span).unwrap_or_default())
     }
 
+    /// Value of all fills of closed trades, as a multiple of the capital; `None` without capital.
+    pub(super) fn turnover(&self) -> Option<Decimal> {
+        let turnover = self.stats.totals.all.turnover;
+        turnover.checked_div(self.backtest.capital())
+    }
+
     fn rejections(&self, page: &mut TextTable) {
-        let rejections = &self.book.book().rejected_signals;
-        let rejected = rejections
-            .iter()
-            .map(|(why, rejected)| (format!("{why} ({})", why.describe()), rejected.count));
-        list(page, "rejected", "signals", rejected.collect());
-        let drops = self.book.dropped_entries().iter();
-        let dropped = drops.map(|(why, count)| (why.to_string(), *count));
-        list(page, "dropped", "entries", dropped.collect());
+        let mut rejected: Vec<(String, u64)> = Vec::new();
+        let mut dropped: Vec<(String, u64)> = Vec::new();
+        for book in self.backtest.books() {
+            for (why, signals) in &book.state().rejected_signals {
+                count(
+                    &mut rejected,
+                    format!("{why} ({})", why.describe()),
+                    signals.count,
+                );
+            }
+            for (why, entries) in book.dropped_entries() {
+                count(&mut dropped, why.to_string(), *entries);
+            }
+        }
+        list(page, "rejected", "signals", rejected);
+        list(page, "dropped", "entries", dropped);
     }
 
     fn latches(&self, page: &mut TextTable) {
@@ -228,25 +362,76 @@ impl BacktestSummary<'_> {
             },
         );
     }
+
+    fn months(&self, page: &mut TextTable) {
+        let Some(valuation) = &self.stats.valuation else {
+            return;
+        };
+        let months: Vec<_> = valuation.monthly_returns().collect();
+        page.blank();
+        let _ = writeln!(
+            page.0,
+            "{:<10} {:>10} {:>7} {:>12}",
+            "MONTH", "RETURN", "TRADES", "PNL"
+        );
+        let skipped = months.len().saturating_sub(MAX_MONTHS_LISTED);
+        if skipped > 0 {
+            let _ = writeln!(page.0, "{skipped} earlier months: --json has all");
+        }
+        for (month, change) in &months[skipped..] {
+            let sums = self
+                .stats
+                .totals
+                .by_month
+                .get(month)
+                .copied()
+                .unwrap_or_default();
+            let change = ratio(Some(*change)).map_or_else(|| "-".to_owned(), signed_percent);
+            let (count, pnl) = (grouped(&sums.count), amount(sums.pnl()));
+            let _ = writeln!(
+                page.0,
+                "{:<10} {change:>10} {count:>7} {pnl:>12}",
+                month.to_string()
+            );
+        }
+    }
+
+    fn symbol(&self, index: usize) -> &str {
+        self.backtest.books()[index].symbol()
+    }
+}
+
+fn heading(page: &mut TextTable, name: &str) {
+    let _ = writeln!(
+        page.0,
+        "{name:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
+        "TRADES", "WON", "FACTOR", "PNL", "FEES", "FUNDING", "AVG HOLD"
+    );
 }
 
 fn row(page: &mut TextTable, name: &str, sums: &TradeTotals) {
-    let share = |part: Decimal, of: Decimal| part.checked_div(of);
-    let won = share(Decimal::from(sums.wins), Decimal::from(sums.count));
-    let factor = share(sums.gross_profit, sums.gross_loss);
     let held = sums.held_ms.checked_div(sums.count);
     let dash = || "-".to_owned();
     let _ = writeln!(
         page.0,
         "{name:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
         grouped(&sums.count),
-        won.map_or_else(dash, percent),
-        factor.map_or_else(dash, |f| format!("{:.2}", hundredths(f))),
+        sums.win_rate().map_or_else(dash, percent),
+        sums.profit_factor()
+            .map_or_else(dash, |f| format!("{:.2}", hundredths(f))),
         amount(sums.pnl()),
         amount(sums.fees),
         amount(sums.funding),
         held.map_or_else(dash, format_ms)
     );
+}
+
+/// Adds a count to that of the same reason.
+fn count(reasons: &mut Vec<(String, u64)>, reason: String, more: u64) {
+    match reasons.iter_mut().find(|(known, _)| *known == reason) {
+        Some((_, count)) => *count += more,
+        None => reasons.push((reason, more)),
+    }
 }
 
 /// Reasons with their counts, the most frequent first, one a line.
@@ -261,93 +446,19 @@ fn list(page: &mut TextTable, label: &str, what: &str, mut reasons: Vec<(String,
     }
 }
 
-fn gaps(gaps: &CandleGaps) -> String {
+fn gap_text(gaps: &CandleGaps, book: &BookStats) -> String {
     let Some((from, until)) = gaps.first else {
         return "none".to_owned();
     };
+    let restarts = match book.restarts {
+        0 => "bridged at the last close".to_owned(),
+        count => format!("after {count} of more than a day the indicators started over"),
+    };
     format!(
-        "{}, {} candles missing; the first from {} to {}",
+        "{}, {} candles missing; the first from {} to {}; {restarts}",
         grouped(&gaps.count),
         grouped(&gaps.missing),
         minute(from),
         minute(until)
     )
-}
-
-/// Formats a time, for example `2022-01-31T05:30Z`.
-fn minute(at: UtcMs) -> String {
-    let text = at.to_string();
-    text.get(..16)
-        .map_or(text.clone(), |head| format!("{head}Z"))
-}
-
-fn percent(share: Decimal) -> String {
-    let percent = hundredths(share.saturating_mul(Decimal::ONE_HUNDRED));
-    format!("{percent:.2} %")
-}
-
-fn signed_percent(share: Decimal) -> String {
-    let percent = hundredths(share.saturating_mul(Decimal::ONE_HUNDRED));
-    format!("{percent:+.2} %")
-}
-
-/// Formats a share as a percentage with all its digits.
-fn rate(share: Decimal) -> String {
-    format!("{} %", (share * Decimal::ONE_HUNDRED).normalize())
-}
-
-/// Formats an amount with two decimals and separated thousands.
-fn amount(value: Decimal) -> String {
-    grouped(&format!("{:.2}", hundredths(value)))
-}
-
-/// Rounds to cents: the formatting of a decimal only truncates.
-fn hundredths(value: Decimal) -> Decimal {
-    value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
-}
-
-/// Formats a number with separated thousands.
-fn grouped(number: &impl Display) -> String {
-    let text = number.to_string();
-    let (whole, fraction) = text
-        .split_once('.')
-        .map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |d| ("-", d));
-    let mut out = String::from(sign);
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if let Some(fraction) = fraction {
-        out.push('.');
-        out.push_str(fraction);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [
-            ("0", "0"),
-            ("999", "999"),
-            ("-1000", "-1,000"),
-            ("1234567.89", "1,234,567.89"),
-        ] {
-            assert_eq!(grouped(&number), text);
-        }
-        assert_eq!(amount(Decimal::new(-12_345_678, 3)), "-12,345.68");
-        assert_eq!(percent(Decimal::new(428_571, 6)), "42.86 %");
-        assert_eq!(rate(Decimal::new(6, 4)), "0.06 %");
-    }
-
-    #[test]
-    fn times_are_short() {
-        assert_eq!(minute(UtcMs(1_640_991_660_000)), "2021-12-31T23:01Z");
-    }
 }

@@ -1,7 +1,5 @@
 //! The command line: what is refused, with which exit code, and what is built in.
 
-use std::path::Path;
-
 use bearish_trader::backtest::instruments::symbol_filters;
 use exchange_sim::symbols::CATALOGUE;
 
@@ -27,6 +25,10 @@ fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
         ("--lot-size", "0.000000001", "at most 8 decimals"),
         ("--min-notional", "-1", "from 0 to"),
         ("--strategies", "moon", "oversold-bounce, short-the-rip"),
+        ("--from", "yesterday", "a date or a time in UTC"),
+        ("--to", "31.01.2025", "a date or a time in UTC"),
+        ("--columns", "open", "COLUMN=NAME"),
+        ("--columns", "price=Last", "COLUMN=NAME"),
         ("--protections", "Cooldown:1h", "CooldownPeriod:STOP"),
     ] {
         let refused = with(flag, value).unwrap_err();
@@ -42,7 +44,7 @@ fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
         with(flag, value).unwrap();
     }
     let lower = parse(&["--symbol", "btcusdt", "--candles", "x.csv"]).unwrap();
-    assert_eq!(lower.symbol.as_str(), "BTCUSDT");
+    assert_eq!(lower.symbol.unwrap().as_str(), "BTCUSDT");
     let invalid = parse(&["--symbol", "btc.usdt", "--candles", "x.csv"]).unwrap_err();
     assert!(invalid.contains("5 to 20 letters and digits"), "{invalid}");
     let none = parse(&["--symbol", "BTCUSDT"]).unwrap_err();
@@ -51,15 +53,24 @@ fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
 
 #[test]
 fn flags_that_do_not_fit_together_are_64() {
-    let nowhere = Path::new("/nowhere.csv");
+    let place = TestDir::new();
+    let file = place.rows(&random_walk(1, 30, 10));
     for (flags, texts) in [
         (
             &["--strategies", "short-the-rip,short-the-rip"][..],
             &["--strategies", "short-the-rip", "once"][..],
         ),
         (&["--capital-usdt", "99"], &["--capital-usdt 99", "100"]),
+        (
+            &["--from", "2026-01-06", "--to", "2026-01-06"],
+            &["--to 2026-01-06", "after --from"],
+        ),
+        (
+            &["--candles", "ETHUSDT=/x.csv", "--tick-size", "0.1"],
+            &["--tick-size", "expected one symbol, there are 2"],
+        ),
     ] {
-        let stop = run(nowhere, flags).unwrap_err();
+        let stop = run(&file, flags).unwrap_err();
         assert_eq!(stop.code.number(), 64, "{stop}");
         for text in texts {
             assert!(stop.message.contains(text), "{text} is not in {stop}");
@@ -71,7 +82,8 @@ fn flags_that_do_not_fit_together_are_64() {
 fn built_in_filters_are_those_of_the_simulated_exchange() {
     for listed in &CATALOGUE {
         let args = parse(&["--symbol", listed.symbol, "--candles", "x.csv"]).unwrap();
-        let ours = symbol_filters(&args).unwrap();
+        let symbol = listed.symbol.parse().unwrap();
+        let ours = symbol_filters(&args, &symbol, args.capital_usdt).unwrap();
         let [_, _, tick] = listed.price;
         let [least, most, lot] = listed.lot;
         assert_eq!(ours.tick, tick.parse().unwrap(), "{}", listed.symbol);

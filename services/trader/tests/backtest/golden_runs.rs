@@ -46,25 +46,25 @@ fn json_has_the_figures_of_the_summary() {
     let file = place.rows(&random_walk(20, 5, CANDLES));
     let json: Value = serde_json::from_str(&run(&file, &["--json"]).unwrap()).unwrap();
     for (pointer, expected) in [
-        ("/symbol", json!("BTCUSDT")),
-        ("/candles/count", json!(17_280)),
-        ("/candles/interval", json!("5m")),
-        ("/candles/from", json!(1_767_571_200_000_i64)),
-        ("/candles/gaps", json!(0)),
-        ("/candles/first_gap", Value::Null),
-        ("/bars/count", json!(2_880)),
+        ("/books/0/symbol", json!("BTCUSDT")),
+        ("/books/0/candles/count", json!(17_280)),
+        ("/books/0/candles/interval", json!("5m")),
+        ("/books/0/candles/from", json!(1_767_571_200_000_i64)),
+        ("/books/0/candles/gaps", json!(0)),
+        ("/books/0/candles/first_gap", Value::Null),
+        ("/books/0/bars/count", json!(2_880)),
         ("/settings/leverage", json!("1")),
         ("/strategies/0/strategy", json!("adaptive-oversold-bounce")),
         ("/total/trades", json!(66)),
         ("/total/winning_trades", json!(23)),
         ("/capital", json!("10000")),
-        ("/position", Value::Null),
-        ("/rejected_signals/position_open/count", json!(171)),
+        ("/books/0/position", Value::Null),
+        ("/books/0/rejected_signals/position_open/count", json!(171)),
         (
-            "/rejected_signals/cooldown_period/reason",
+            "/books/0/rejected_signals/cooldown_period/reason",
             json!("the last trade was too recent (CooldownPeriod)"),
         ),
-        ("/dropped_entries", json!([])),
+        ("/books/0/dropped_entries", json!([])),
         ("/latch_count", json!(0)),
     ] {
         assert_eq!(
@@ -81,9 +81,10 @@ fn json_has_the_figures_of_the_summary() {
         ("/equity", 9_570.35),
         ("/total/pnl", -429.65),
         ("/total/profit_factor", 0.87),
-        ("/max_drawdown/share", 0.1139),
-        ("/sharpe", -1.32),
-        ("/exposure", 0.1428),
+        ("/statistics/max_drawdown/share", 0.114_953),
+        ("/statistics/sharpe", -1.248_477),
+        ("/buy_and_hold", 0.430_238),
+        ("/statistics/exposure", 0.1428),
     ] {
         assert!(
             (number(pointer) - expected).abs() < 0.005,

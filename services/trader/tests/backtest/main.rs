@@ -12,5 +12,7 @@ mod golden_runs;
 mod invalid_files;
 mod market_data;
 mod memory;
+mod statistics;
+mod warm_start;
 
 mod support;

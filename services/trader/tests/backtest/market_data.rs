@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{STRATEGIES, TestDir, lines, run};
+use crate::support::{TestDir, lines, run};
 
 const FILE: &str = "btcusdt-perp-1m-2022-01.csv.gz";
 
@@ -27,13 +27,7 @@ fn signals_are_on_as_many_candles_as_pandas_finds() {
     let Some(file) = recording() else { return };
     let place = TestDir::new();
     let out = place.path("signals.jsonl");
-    let flags = [
-        "--strategies",
-        STRATEGIES,
-        "--signals",
-        out.to_str().unwrap(),
-    ];
-    let summary = run(&file, &flags).unwrap();
+    let summary = run(&file, &["--signals", out.to_str().unwrap()]).unwrap();
     let signals = lines(&out);
     let of = |name: &str| signals.iter().filter(|s| s["strategy"] == name).count();
     assert_eq!((of("oversold-bounce"), of("short-the-rip")), (13, 29));

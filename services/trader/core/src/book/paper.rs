@@ -106,18 +106,17 @@ impl DecisionContext<'_> {
         })
     }
 
-    /// Applies a candle to an open position: funding at the candle's open, then a possible exit.
+    /// Applies a candle to an open position: the funding due up to the candle's open, then a possible exit.
     fn manage_position(
         self,
         state: &BookState,
         position: &Position,
         candle: &Candle,
     ) -> Vec<BookRecord> {
-        let Some(amount) = self.funding_due(position, candle) else {
+        let mut records = self.funding_due(state, position, candle);
+        if records.is_empty() {
             return self.exit_if_due(state, position, candle);
-        };
-        let at = candle.open_time;
-        let mut records = vec![BookRecord::FundingPaid { at, amount }];
+        }
         let mut after = state.clone();
         if after.apply_all(&records).is_ok()
             && let BookPhase::Open(position) = &after.phase
@@ -127,18 +126,28 @@ impl DecisionContext<'_> {
         records
     }
 
-    /// The funding due at the candle's open, in the quote currency; `None` if none is due at that time.
-    fn funding_due(self, position: &Position, candle: &Candle) -> Option<Decimal> {
-        if self.config.funding_rate.is_zero() || !fill_model::is_funding_time(candle.open_time) {
-            return None;
+    /// The funding due since the entry or the last payment, up to the candle's open. Where the candle of a funding time is
+    /// missing, funding is paid at the open of the first candle after it.
+    fn funding_due(
+        self,
+        state: &BookState,
+        position: &Position,
+        candle: &Candle,
+    ) -> Vec<BookRecord> {
+        let paid_until = state
+            .last_funding_at
+            .map_or(position.at, |paid| paid.max(position.at));
+        if self.config.funding_rate.is_zero()
+            || !fill_model::is_funding_due(paid_until, candle.open_time)
+        {
+            return Vec::new();
         }
         let Position { side, quantity, .. } = *position;
-        Some(fill_model::funding(
-            side,
-            candle.open,
-            quantity,
-            self.config.funding_rate,
-        ))
+        let rate = self.config.funding_rate;
+        let amount = fill_model::funding(side, candle.open, quantity, rate);
+        fill_model::funding_times(paid_until, candle.open_time)
+            .map(|at| BookRecord::FundingPaid { at, amount })
+            .collect()
     }
 
     /// Closes the position if the candle reaches the stop, the target or the position-loss limit.

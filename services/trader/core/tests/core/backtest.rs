@@ -4,7 +4,7 @@
 use bearish_trader_core::account::{
     self, AccountEvent, AccountRecord, AccountState, CommandSource, Latch, UnlatchCommand,
 };
-use bearish_trader_core::backtest::{Backtest, OnHalt};
+use bearish_trader_core::backtest::{Backtest, ClosedTrade, OnHalt};
 use bearish_trader_core::book::{
     BookConfig, BookEvent, BookRecord, BookState, DecisionInputs, EntryPermission,
 };
@@ -37,19 +37,24 @@ fn rejected_signals(state: &BookState) -> u64 {
 }
 
 fn run_backtest(config: &BookConfig, candles: &[Candle], after: OnHalt) -> ComparedRun {
-    let mut backtest = Backtest::new(config.clone(), filters(), dec("10000"), after).unwrap();
+    let symbols = vec![filters()];
+    let mut backtest = Backtest::new(config, symbols, dec("10000"), after).unwrap();
     let mut outcome = ComparedRun::default();
+    let figures = |t: &ClosedTrade| (t.exit_at, t.exit_price, t.pnl, t.equity);
     for candle in candles {
-        let step = backtest.candle_closed(candle).unwrap();
-        let trades = step.trades.iter();
+        let step = backtest.candle_closed(0, candle).unwrap();
+        outcome.trades.extend(step.trades.iter().map(figures));
+        let close = config.base.close_of(candle.open_time);
+        let valued = backtest.value_account(close).unwrap();
         outcome
             .trades
-            .extend(trades.map(|t| (t.exit_at, t.exit_price, t.pnl, t.equity)));
-        outcome.latches.extend(step.latch);
+            .extend(valued.trades.iter().map(|(_, trade)| figures(trade)));
+        outcome.latches.extend(valued.latch);
     }
-    outcome.end = Some(backtest.status().equity);
-    outcome.rejected_signals = rejected_signals(backtest.book());
-    outcome.dropped = backtest.dropped_entries().values().sum();
+    let book = &backtest.books()[0];
+    outcome.end = Some(book.status().equity);
+    outcome.rejected_signals = rejected_signals(book.state());
+    outcome.dropped = book.dropped_entries().values().sum();
     outcome
 }
 

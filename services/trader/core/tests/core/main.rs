@@ -6,6 +6,7 @@ mod account;
 mod account_balance;
 #[cfg(test)]
 mod backtest;
+mod backtest_account;
 mod breakers;
 #[cfg(test)]
 mod entries;

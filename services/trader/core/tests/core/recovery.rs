@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use bearish_trader_core::bar_aggregator::Aggregator;
+use bearish_trader_core::bar_history::BarHistory;
 use bearish_trader_core::book::{BookConfig, BookEvent, BookRecord, first_needed_candle};
 use bearish_trader_core::candle::{Candle, Interval};
-use bearish_trader_core::market_state::{BAR, BarHistory, MarketState};
+use bearish_trader_core::market_state::{BAR, MarketState};
 use bearish_trader_core::protections::Protections;
 use bearish_trader_core::strategy::Strategy;
 use protocol::time::UtcMs;

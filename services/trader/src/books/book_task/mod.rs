@@ -24,9 +24,10 @@ use protocol::time::UtcMs;
 use runtime::journal::StoredBatch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use trader_core::bar_history::{BarHistory, HISTORY_BARS, HISTORY_FOUR_HOURS, HISTORY_HOURS};
 use trader_core::book::{BookEvent, BookPhase, BookRecord, EntryPermission, first_needed_candle};
 use trader_core::candle::{Candle, Interval};
-use trader_core::market_state::{BAR, BarHistory};
+use trader_core::market_state::BAR;
 
 use self::book::Book;
 pub(crate) use self::book::BookTaskEnd;
@@ -35,12 +36,6 @@ use self::reconcile_schedule::ReconcileSchedule;
 use super::warm_up_queue::WarmUpTicket;
 use crate::app::context::Context;
 
-/// Bars of 30 minutes requested for the warm-up: the largest page of Binance.
-const WARM_UP_BARS: usize = 1_500;
-/// Hours requested, of which RSI14 and ten changes are made: the largest page of a low weight.
-const WARM_UP_HOURS: usize = 499;
-/// Bars of four hours requested, of which the trend is made: the largest page of a middle weight.
-const WARM_UP_FOUR_HOURS: usize = 1_000;
 /// Interval of the checks of circuit breakers between two candles.
 const BREAKER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A snapshot older than this is not continued; the indicators are warmed up from the exchange.
@@ -241,9 +236,9 @@ impl Book {
         let fetch =
             |interval, count| client.closed_candles(&self.symbol, interval, None, count, now);
         let history = BarHistory {
-            bars: fetch(BAR, WARM_UP_BARS).await?,
-            hours: fetch(Interval::H1, WARM_UP_HOURS).await?,
-            four_hours: fetch(Interval::H4, WARM_UP_FOUR_HOURS).await?,
+            bars: fetch(BAR, HISTORY_BARS).await?,
+            hours: fetch(Interval::H1, HISTORY_HOURS).await?,
+            four_hours: fetch(Interval::H4, HISTORY_FOUR_HOURS).await?,
         };
         Ok((now, history))
     }
@@ -351,6 +346,10 @@ impl Book {
         let signal = match outcome {
             Ok(outcome) => {
                 bar_closed = outcome.bar_closed;
+                if outcome.bridged > 0 {
+                    let missing = outcome.bridged;
+                    tracing::warn!(symbol = %self.symbol, missing, until = %candle.open_time, "the exchange has no candles of this time: bridged at the last close");
+                }
                 if let Some(gap) = outcome.gap {
                     self.report_failure(&format!("{gap:?}: warming up the indicators again"));
                     self.warm_up().await?;

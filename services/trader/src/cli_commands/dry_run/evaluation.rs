@@ -9,12 +9,13 @@ use protocol::duration::format_duration;
 use protocol::ids::{AccountKey, SubjectToken};
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
+use trader_core::bar_history::BarHistory;
 use trader_core::book::{BookConfig, BookState};
 use trader_core::candle::Interval;
 use trader_core::circuit_breaker::Breaker;
 use trader_core::entry::largest_quantity;
 use trader_core::fixed_point::Qty;
-use trader_core::market_state::{BAR, BarHistory, MarketState, WARM_UP_BARS};
+use trader_core::market_state::{BAR, MarketState, WARM_UP_BARS};
 use trader_core::protections::EntryLockKind;
 use trader_core::symbol_filters::SymbolFilters;
 

@@ -3,8 +3,6 @@
 use protocol::time::UtcMs;
 use runtime::chart;
 use runtime::exit_error::ExitError;
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 
 /// More than a picture has pixels.
 const MAX_POINTS: usize = 8_192;
@@ -32,9 +30,7 @@ impl Default for EquityCurve {
 
 impl EquityCurve {
     /// Takes the next point.
-    pub(super) fn add(&mut self, at: UtcMs, equity: Decimal) {
-        // A picture leaves out what is no number.
-        let equity = equity.to_f64().unwrap_or(f64::NAN);
+    pub(super) fn add(&mut self, at: UtcMs, equity: f64) {
         self.newest = Some((at, equity));
         if self.points_added.is_multiple_of(self.stride) {
             self.points.push((at, equity));
@@ -79,7 +75,7 @@ mod tests {
         for count in [0, 1, 2, 8_191, 8_192, 8_193, 100_000_i64] {
             let mut curve = EquityCurve::default();
             for n in 0..count {
-                curve.add(UtcMs(n), Decimal::ONE);
+                curve.add(UtcMs(n), 1.0);
             }
             let points = curve.points();
             assert!(points.len() <= MAX_POINTS, "{count}: {}", points.len());
