@@ -23,7 +23,7 @@ use protocol::unit_remedy::UnitRemedy;
 const OUTSIDE: &str = "";
 /// Forms of commands in messages and in the runbook, with the test that runs the form. A form is the command without the
 /// values of its options.
-const FORMS: [(&str, &str); 38] = [
+const FORMS: [(&str, &str); 39] = [
     ("docker compose logs", OUTSIDE),
     ("docker compose logs --tail", OUTSIDE),
     ("docker compose ps", OUTSIDE),
@@ -31,6 +31,10 @@ const FORMS: [(&str, &str); 38] = [
     ("docker compose up", OUTSIDE),
     ("docker inspect", OUTSIDE),
     ("docker ps", OUTSIDE),
+    (
+        "scripts/bearish accept --MODE --difference --reason",
+        "unexplained_change_stops_entries_over_restarts_until_the_named_command_accepts_it",
+    ),
     ("scripts/bearish dry-run --MODE", HOST),
     ("scripts/bearish explain", HOST),
     (

@@ -281,7 +281,7 @@ pub mod filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Mode, ProcessRole, Service};
+    use crate::ids::{Mode, ProcessRole};
 
     fn account() -> AccountKey {
         AccountKey {

@@ -79,6 +79,7 @@ mod tests {
             },
             start_time: UtcMs(0),
             status,
+            mode: None,
             policy: Err(String::new()),
             grace_ms: 0,
             stop_signal: "TERM".to_owned(),
