@@ -254,7 +254,10 @@ fn first_start_says_how_long_compiling_takes_and_how_much_disk_it_needs() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
     let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
     for announced in ["takes about ten minutes on two cores", "free disk"] {
-        assert!(readme.contains(announced), "{announced:?} is not in README.md");
+        assert!(
+            readme.contains(announced),
+            "{announced:?} is not in README.md"
+        );
     }
 }
 

@@ -152,7 +152,9 @@ async fn writer_changes(bus: &Bus) -> BTreeMap<String, usize> {
     let changed = |record: &&BookRecord| matches!(record, BookRecord::WriterChanged { .. });
     let count = |entries| journals::records([entries]).filter(changed).count();
     let counts = journals.iter();
-    counts.map(|(key, entries)| (key.symbol.to_string(), count(entries))).collect()
+    counts
+        .map(|(key, entries)| (key.symbol.to_string(), count(entries)))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

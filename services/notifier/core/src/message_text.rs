@@ -20,8 +20,8 @@ use rust_decimal::Decimal;
 use self::account::account_text;
 use self::balance::balance_text;
 use self::hints::{
-    breaker_consequence, health_consequence, rejected_order_hints,
-    stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
+    breaker_consequence, health_consequence, rejected_order_hints, stopped_trader_hints,
+    unknown_order_consequence, unmanaged_positions,
 };
 use self::layout::{Text, row};
 use self::service::service_text;
