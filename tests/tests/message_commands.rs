@@ -23,12 +23,14 @@ use protocol::unit_remedy::UnitRemedy;
 const OUTSIDE: &str = "";
 /// Forms of commands in messages and in the runbook, with the test that runs the form. A form is the command without the
 /// values of its options.
-const FORMS: [(&str, &str); 39] = [
+const FORMS: [(&str, &str); 40] = [
     ("docker compose logs", OUTSIDE),
     ("docker compose logs --tail", OUTSIDE),
     ("docker compose ps", OUTSIDE),
     ("docker compose restart", HOST),
     ("docker compose up", OUTSIDE),
+    // The verb that was given for a service which is no unit.
+    ("docker compose {}", OUTSIDE),
     ("docker inspect", OUTSIDE),
     ("docker ps", OUTSIDE),
     (

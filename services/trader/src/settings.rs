@@ -62,7 +62,7 @@ pub struct Settings {
           default_value = "3000", value_parser = whole_number::<u32>(1_000..=60_000))]
     pub recv_window_ms: u32,
 
-    /// How long a difference between the exchange's balance and the books is looked at before it stops entries, in seconds
+    /// How long a difference between the exchange's balance and the books is checked again before it stops entries, in seconds
     #[arg(long, env = "BALANCE_GRACE_SECS", value_name = "BALANCE_GRACE_SECS",
           default_value = "180", value_parser = whole_number::<u32>(6..=3_600))]
     pub balance_grace_secs: u32,

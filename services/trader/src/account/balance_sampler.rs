@@ -64,7 +64,7 @@ impl<'a> BalanceSampler<'a> {
         })
     }
 
-    /// Waits for the next sample. Cancel-safe: a reading that has begun goes on with the next call.
+    /// Waits for the next sample. Cancel-safe: a reading that has begun continues with the next call.
     pub(super) async fn next(&mut self, state: &BalanceState) -> BalanceSample {
         loop {
             if self.reading.is_none() {

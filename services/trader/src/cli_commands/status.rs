@@ -412,7 +412,7 @@ fn describe_account(account: &AccountStatus) -> String {
     lines.join("\n")
 }
 
-/// The exchange's balance, and what stops entries because of it. Empty on paper.
+/// The exchange's balance, and the difference that stops entries. Empty on paper.
 fn describe_balance(account: &AccountStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(BalanceReport {

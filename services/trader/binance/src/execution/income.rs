@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cash_flows_are_told_apart_by_the_exchanges_names() {
+    fn cash_flows_are_distinguished_by_the_exchanges_names() {
         let kind = |name: &str| {
             let row = format!(
                 r#"{{"symbol":"","incomeType":"{name}","income":"-1.5","asset":"USDT","tranId":7,"time":9}}"#

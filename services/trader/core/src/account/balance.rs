@@ -17,7 +17,7 @@ use crate::book::{BookPhase, BookState, required_stop};
 
 /// Largest difference that is none, in the quote currency: the sum of a million roundings to 1e-8.
 pub const TOLERANCE: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
-/// How many times longer a difference is looked at while open books explain it, or while it keeps changing.
+/// How many times longer a difference is checked while open books explain it, or while it keeps changing.
 const PATIENCE_FACTOR: u32 = 5;
 /// Exchange time in milliseconds between two baselines of a balance that the books alone explain.
 const BASELINE_AGE_MS: i64 = 300_000;
@@ -232,7 +232,7 @@ impl Comparison {
         self.difference.abs() <= TOLERANCE
     }
 
-    /// How long the difference is looked at before it is judged; `None` while a halted book explains it.
+    /// How long the difference is checked before it is judged; `None` while a halted book explains it.
     fn patience(&self, grace: Duration) -> Option<Duration> {
         let left = self.difference - self.pending - self.suspended;
         match left.abs() <= TOLERANCE {
