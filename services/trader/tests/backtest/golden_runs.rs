@@ -44,7 +44,9 @@ fn run_reproduces_the_committed_trades_and_summary() {
 fn json_has_the_figures_of_the_summary() {
     let place = TestDir::new();
     let file = place.rows(&random_walk(20, 5, CANDLES));
-    let json: Value = serde_json::from_str(&run(&file, &["--json", "--strategies", STRATEGIES]).unwrap()).unwrap();
+    let json: Value =
+        serde_json::from_str(&run(&file, &["--json", "--strategies", STRATEGIES]).unwrap())
+            .unwrap();
     for (pointer, expected) in [
         ("/books/0/symbol", json!("BTCUSDT")),
         ("/books/0/candles/count", json!(17_280)),
