@@ -179,7 +179,7 @@ impl Attacker {
                 let mut messages = self.consumer(vector, target, None, None);
                 let stream = self.rights.replays[0].0;
                 messages.extend(own.map(|(_, subject)| Message::new(subject, body)));
-                let name = self.consumer_name(vector, target);
+                let name = consumer_name(vector, target);
                 messages.push(api(format!("CONSUMER.MSG.NEXT.{stream}.{name}")));
                 messages
             }
@@ -280,20 +280,7 @@ impl Attacker {
     fn own_message(&self, vector: Vector, target: &str) -> Option<(&'static str, String)> {
         let (stream, filter) = &self.rights.replays[0];
         let is_stored = self.rights.stores.contains(filter);
-        is_stored.then(|| {
-            (
-                *stream,
-                concrete(filter, &self.consumer_name(vector, target)),
-            )
-        })
-    }
-
-    fn consumer_name(&self, vector: Vector, target: &str) -> String {
-        let target: String = target
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
-        format!("{vector:?}-{target}")
+        is_stored.then(|| (*stream, concrete(filter, &consumer_name(vector, target))))
     }
 
     fn consumer(
@@ -304,7 +291,7 @@ impl Attacker {
         reply: Option<&str>,
     ) -> Vec<Message> {
         let (stream, filter) = &self.rights.replays[0];
-        let name = self.consumer_name(vector, target);
+        let name = consumer_name(vector, target);
         // Without messages of its own it delivers what it may read.
         let filter = self.own_message(vector, target).map_or_else(
             || {
@@ -340,4 +327,13 @@ pub(crate) fn concrete(filter: &str, last: &str) -> String {
         other => other,
     });
     tokens.collect::<Vec<_>>().join(".")
+}
+
+/// Name of the consumer that an attack creates.
+fn consumer_name(vector: Vector, target: &str) -> String {
+    let target: String = target
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    format!("{vector:?}-{target}")
 }

@@ -13,7 +13,7 @@ use bearish_tests::nats::{NatsServer, RawClient, Role};
 use futures_util::{StreamExt, TryStreamExt};
 use runtime::bus::Bus;
 use runtime::streams;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::ROLES;
 use crate::attacker::{Attacker, Message, Vector, concrete, targets};
@@ -39,13 +39,7 @@ pub(crate) struct World {
     admins: [Bus; 2],
     clients: BTreeMap<&'static str, RawClient>,
     received: Received,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
+    tasks: JoinSet<()>,
 }
 
 impl World {
@@ -71,7 +65,7 @@ impl World {
             admins,
             clients: BTreeMap::new(),
             received: Received::default(),
-            tasks: Vec::new(),
+            tasks: JoinSet::new(),
         };
         for role in ROLES {
             world.seed(role).await;
@@ -86,7 +80,7 @@ impl World {
     /// One message under each subject that the role may store.
     async fn seed(&self, role: Role) {
         let bus = self.nats.bus(role).await;
-        for filter in Attacker::new(role).rights().stores.iter() {
+        for filter in &Attacker::new(role).rights().stores {
             for subject in seeds(filter) {
                 let message = PublishMessage::build().payload(format!("{SECRET}{subject}").into());
                 bus.store(&subject, message).await.unwrap();
@@ -125,7 +119,7 @@ impl World {
         for subject in subjects {
             let mut messages = client.client.subscribe(subject.clone()).await.unwrap();
             let received = Arc::clone(&self.received);
-            self.tasks.push(tokio::spawn(async move {
+            self.tasks.spawn(async move {
                 while let Some(message) = messages.next().await {
                     let text = String::from_utf8_lossy(&message.payload).into_owned();
                     let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +130,7 @@ impl World {
                         text,
                     });
                 }
-            }));
+            });
         }
         client.client.flush().await.unwrap();
         self.clients.insert(role.user(), client);

@@ -97,11 +97,6 @@ impl CommandHints {
         )
     }
 
-    /// The bot does not accept differences.
-    pub(crate) fn accept(self, account: &AccountKey, difference_id: &str) -> String {
-        format!("run: {}", host_command::accept(account.mode, difference_id))
-    }
-
     pub(crate) fn resume(self, account: &AccountKey, symbol: Option<&SubjectToken>) -> String {
         let symbol = symbol.map(SubjectToken::as_str);
         let telegram = match symbol {

@@ -61,7 +61,7 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         EventBody::BalanceDiffers { .. }
         | EventBody::BalanceExplained { .. }
         | EventBody::DifferenceAccepted { .. }
-        | EventBody::FundsTransferred { .. } => balance_text(body, hints),
+        | EventBody::FundsTransferred { .. } => balance_text(body),
         EventBody::EntriesPaused { .. } | EventBody::EntriesResumed { .. } => {
             pause_text(body, hints)
         }

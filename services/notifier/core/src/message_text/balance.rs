@@ -1,15 +1,15 @@
 //! Texts of the events of an account's balance on the exchange.
 
 use protocol::event::EventBody;
+use protocol::host_command;
 use rust_decimal::Decimal;
 
 use super::layout::{Text, row};
-use crate::command_hints::CommandHints;
 use crate::formatting::{field, format_amount, format_pnl, mode_label};
 
-pub(super) fn balance_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+pub(super) fn balance_text(body: &EventBody) -> Option<Text> {
     let text = match body {
-        EventBody::BalanceDiffers { .. } => return differs_text(body, hints),
+        EventBody::BalanceDiffers { .. } => return differs_text(body),
         EventBody::BalanceExplained {
             account,
             difference_id,
@@ -76,7 +76,7 @@ pub(super) fn balance_text(body: &EventBody, hints: CommandHints) -> Option<Text
     Some(text)
 }
 
-fn differs_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+fn differs_text(body: &EventBody) -> Option<Text> {
     let EventBody::BalanceDiffers {
         account,
         difference_id,
@@ -104,8 +104,9 @@ fn differs_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
              explains itself",
         ),
         format!(
-            "Action: find the cause, then {}",
-            hints.accept(account, difference_id)
+            "Action: find the cause, then run: {}",
+            // The bot does not accept differences.
+            host_command::accept(account.mode, difference_id)
         ),
     ];
     let text = row(

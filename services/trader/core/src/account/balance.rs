@@ -192,7 +192,9 @@ impl Comparison {
             let flows = listed.remove(symbol).unwrap_or_default();
             if change.is_zero() && book.accounting == BookAccounting::Complete {
                 // The book has not traded: the operator has.
-                flows.into_iter().for_each(|flow| comparison.explain(flow));
+                for flow in flows {
+                    comparison.explain(flow);
+                }
                 continue;
             }
             let listed = flows.iter().map(|flow| flow.amount).sum::<Decimal>();

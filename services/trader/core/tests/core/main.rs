@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod account;
+#[cfg(test)]
 mod account_balance;
 #[cfg(test)]
 mod backtest;
