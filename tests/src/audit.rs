@@ -227,7 +227,13 @@ impl Auditor<'_> {
             &entry.reference_price.to_decimal(),
             &last.close,
         )?;
-        let bracket = fills::expected_bracket(entry, self.equity, self.leverage, self.market.grid);
+        let bracket = fills::expected_bracket(
+            entry,
+            self.equity,
+            self.leverage,
+            self.fee_rate,
+            self.market.grid,
+        );
         expect_equal("stop", &entry.stop_price.to_decimal(), &bracket.stop)?;
         expect_equal("target", &entry.target_price.to_decimal(), &bracket.target)?;
         expect_equal("quantity", &entry.quantity.to_decimal(), &bracket.quantity)

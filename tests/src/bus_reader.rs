@@ -44,7 +44,8 @@ async fn read_events(bus: &Bus) -> Vec<StoredEvent> {
     let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
     let state = &stream.cached_info().state;
     let mut events = Vec::new();
-    for seq in state.first_sequence..=state.last_sequence {
+    // An empty stream begins at sequence 0, which no message has.
+    for seq in state.first_sequence.max(1)..=state.last_sequence {
         let message = match stream.direct_get(seq).await {
             Ok(message) => message,
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => continue,

@@ -14,11 +14,14 @@ pub(super) struct Bracket {
     pub(super) target: Decimal,
 }
 
-/// Stop and target by the strategy's formula; quantity by 2 % risk, limited by equity times leverage.
+/// Stop and target by the strategy's formula; quantity by 2 % risk, limited by what the equity can pay: the exchange
+/// assumes a price for a market order that is 0.05 % worse than the best one, and wants the margin and the fee at that
+/// price and the loss from it.
 pub(super) fn expected_bracket(
     entry: &Entry,
     equity: Decimal,
     leverage: Decimal,
+    fee_rate: Decimal,
     grid: Grid,
 ) -> Bracket {
     let (reference, atr) = (entry.reference_price.to_decimal(), entry.atr.to_decimal());
@@ -54,7 +57,10 @@ pub(super) fn expected_bracket(
     let halves = Decimal::from(2_u32.pow(entry.halvings.into()));
     let equity = equity / halves;
     let by_risk = equity * percent(200) / (reference - stop).abs();
-    let by_equity = equity * leverage / reference;
+    let worse = Decimal::new(5, 4);
+    let for_each_unit =
+        reference * ((Decimal::ONE + worse) * (Decimal::ONE / leverage + fee_rate) + worse);
+    let by_equity = equity / for_each_unit;
     Bracket {
         quantity: round_down(by_risk.min(by_equity), grid.lot),
         stop,
