@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use bearish_tests::live::{DOWN, LiveSystem, SYMBOL};
+use bearish_tests::trader::Trader;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use serde_json::{Value, json};
 use trader_core::book::{BookPhase, BookRecord, ExitReason};
@@ -192,24 +193,31 @@ async fn stop_of_a_position_is_rounded_by_the_filters_that_changed_while_it_was_
     system.audit().await;
 }
 
-#[tokio::test]
-async fn leverage_that_the_operator_changed_prevents_the_entry_and_is_set_again() {
+/// The operator changes a setting of the symbol before the entry: the signal is rejected, and the trader sets it again.
+async fn change_setting_before_the_entry(path: &str, parameters: &str) -> (LiveSystem, Trader) {
     let system = LiveSystem::start(&[], SLOW).await;
     let trader = system.trader_setup("one").start();
     trader.wait_until_running().await;
     let client = system.exchange_client();
-    let changed = client.call("POST", "/fapi/v1/leverage", "symbol=BTCUSDT&leverage=20");
-    changed.await.unwrap();
+    client.call("POST", path, parameters).await.unwrap();
     let rejected = |r: &BookRecord| matches!(r, BookRecord::SignalRejected { reason, .. } if reason.as_str() == "other_settings");
     system
         .wait_for_record("the signal is rejected", rejected)
         .await;
     trader
-        .wait_for_log("leverage 20: expected ISOLATED and 1")
-        .await;
-    trader
         .wait_for_log("margin type and leverage set again")
         .await;
+    (system, trader)
+}
+
+#[tokio::test]
+async fn leverage_that_the_operator_changed_prevents_the_entry_and_is_set_again() {
+    let leverage = "symbol=BTCUSDT&leverage=20";
+    let (system, trader) = change_setting_before_the_entry("/fapi/v1/leverage", leverage).await;
+    trader
+        .wait_for_log("leverage 20: expected ISOLATED and 1")
+        .await;
+    let client = system.exchange_client();
     let config = client.get("/fapi/v1/symbolConfig", "symbol=BTCUSDT").await;
     assert_eq!(config[0]["leverage"], 1, "{config}");
     let book = system.book_state().await;
@@ -218,20 +226,9 @@ async fn leverage_that_the_operator_changed_prevents_the_entry_and_is_set_again(
 
 #[tokio::test]
 async fn margin_type_that_the_operator_changed_prevents_the_entry_and_is_set_again() {
-    let system = LiveSystem::start(&[], SLOW).await;
-    let trader = system.trader_setup("one").start();
-    trader.wait_until_running().await;
-    let client = system.exchange_client();
     let crossed = "symbol=BTCUSDT&marginType=CROSSED";
-    let changed = client.call("POST", "/fapi/v1/marginType", crossed);
-    changed.await.unwrap();
-    let rejected = |r: &BookRecord| matches!(r, BookRecord::SignalRejected { reason, .. } if reason.as_str() == "other_settings");
-    system
-        .wait_for_record("the signal is rejected", rejected)
-        .await;
-    trader
-        .wait_for_log("margin type and leverage set again")
-        .await;
+    let (system, _trader) = change_setting_before_the_entry("/fapi/v1/marginType", crossed).await;
+    let client = system.exchange_client();
     let config = client.get("/fapi/v1/symbolConfig", "symbol=BTCUSDT").await;
     assert_eq!(config[0]["marginType"], "ISOLATED", "{config}");
 }
